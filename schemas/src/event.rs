@@ -1,0 +1,357 @@
+//! The normalised event: what the dataflow keeps of one input row.
+
+use compact_str::CompactString;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::TimeMs;
+use crate::prediction::TextKey;
+use crate::symbol::{self, Symbol};
+
+/// Declares an enum of the event model together with the names its values have in the input.
+macro_rules! named_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// Every value, in declaration order.
+            pub const ALL: &'static [$name] = &[$($name::$variant),+];
+
+            /// The value with this name in the input.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some($name::$variant),)+ _ => None }
+            }
+
+            /// The name in the input.
+            pub fn as_str(self) -> &'static str {
+                match self { $($name::$variant => $text),+ }
+            }
+        }
+    };
+}
+
+named_enum! {
+    /// `event_type`.
+    EventType {
+        /// A conversation begins.
+        ConversationCreated = "conversation_created",
+        /// A message was sent.
+        MessageCreated = "message_created",
+        /// A message's text changed.
+        MessageEdited = "message_edited",
+        /// A message was deleted.
+        MessageDeleted = "message_deleted",
+        /// The conversation's status changed.
+        StatusChanged = "status_changed",
+        /// The conversation entered a queue.
+        Queued = "queued",
+        /// The conversation left a queue.
+        Dequeued = "dequeued",
+        /// The conversation has a new owner.
+        Assigned = "assigned",
+        /// The conversation went to another agent or queue.
+        Transferred = "transferred",
+        /// A connected stretch of one agent begins.
+        SegmentStarted = "segment_started",
+        /// The stretch is on hold.
+        SegmentHeld = "segment_held",
+        /// The stretch ends.
+        SegmentEnded = "segment_ended",
+        /// After-call work begins.
+        AcwStarted = "acw_started",
+        /// After-call work ends.
+        AcwEnded = "acw_ended",
+        /// The bot gives up to a human.
+        BotHandoff = "bot_handoff",
+        /// A survey was sent.
+        CsatSent = "csat_sent",
+        /// A survey was answered.
+        CsatRated = "csat_rated",
+        /// An SLA policy applies from now on.
+        SlaApplied = "sla_applied",
+        /// An SLA policy no longer applies.
+        SlaRemoved = "sla_removed",
+        /// A label was added.
+        Tagged = "tagged",
+        /// A label was removed.
+        Untagged = "untagged",
+        /// The conversation was merged into another.
+        Merged = "merged",
+        /// The conversation is spam.
+        SpamMarked = "spam_marked",
+        /// The conversation is no spam after all.
+        SpamCleared = "spam_cleared",
+        /// An agent's presence changed.
+        AgentStatusChanged = "agent_status_changed",
+        /// An agent's dimension row.
+        AgentUpserted = "agent_upserted",
+        /// A business calendar.
+        CalendarUpserted = "calendar_upserted",
+        /// An SLA policy.
+        SlaPolicyUpserted = "sla_policy_upserted",
+        /// A human quality label.
+        QaLabel = "qa_label",
+        /// A human score.
+        ScoreLabel = "score_label",
+        /// A contact asks to be forgotten.
+        ErasureRequested = "erasure_requested",
+    }
+}
+
+impl EventType {
+    /// True for types that happen inside a conversation and so need a `conversation_id`.
+    pub fn needs_conversation(self) -> bool {
+        !matches!(
+            self,
+            Self::AgentStatusChanged
+                | Self::AgentUpserted
+                | Self::CalendarUpserted
+                | Self::SlaPolicyUpserted
+                | Self::QaLabel
+                | Self::ScoreLabel
+                | Self::ErasureRequested
+        )
+    }
+}
+
+named_enum! {
+    /// `actor_type`.
+    ActorType {
+        /// The customer.
+        Customer = "customer",
+        /// A human agent.
+        Agent = "agent",
+        /// A bot that talks.
+        Bot = "bot",
+        /// A rule or macro.
+        Automation = "automation",
+        /// The source system itself.
+        System = "system",
+    }
+}
+
+named_enum! {
+    /// `direction` of a message.
+    Direction {
+        /// From the customer.
+        Inbound = "inbound",
+        /// To the customer.
+        Outbound = "outbound",
+    }
+}
+
+named_enum! {
+    /// `visibility` of a message.
+    Visibility {
+        /// Both sides see it.
+        Public = "public",
+        /// A note among agents.
+        Private = "private",
+    }
+}
+
+named_enum! {
+    /// `to_status` of a conversation.
+    Status {
+        /// New.
+        New = "new",
+        /// Open.
+        Open = "open",
+        /// Waiting for the customer.
+        Pending = "pending",
+        /// On hold.
+        OnHold = "on_hold",
+        /// Snoozed.
+        Snoozed = "snoozed",
+        /// Resolved.
+        Resolved = "resolved",
+        /// Closed.
+        Closed = "closed",
+    }
+}
+
+impl Status {
+    /// True for the states that end a cycle.
+    pub fn is_resolved(self) -> bool {
+        matches!(self, Self::Resolved | Self::Closed)
+    }
+}
+
+/// `op`: whether a delivery asserts or removes its event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Op {
+    /// The event happened.
+    Assert,
+    /// The event with this identity and every lower version is removed.
+    Retract,
+}
+
+/// What the dataflow keeps of a text: its content key, never the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TextRef {
+    /// Content hash.
+    pub key: TextKey,
+    /// Unicode characters.
+    pub chars: u32,
+}
+
+/// The type-specific part of an event. Types no KPI reads yet keep their time and place only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Body {
+    /// `conversation_created`.
+    Created,
+    /// `message_created`.
+    Message {
+        /// Its id, empty when the source gives none.
+        message_id: CompactString,
+        /// Who it goes to, where the source says.
+        direction: Option<Direction>,
+        /// Public or a note.
+        visibility: Visibility,
+        /// The text, where there is a non-blank one.
+        text: Option<TextRef>,
+    },
+    /// `message_edited`.
+    Edited {
+        /// The message that changes.
+        message_id: CompactString,
+        /// The new text.
+        text: Option<TextRef>,
+    },
+    /// `message_deleted`.
+    Deleted {
+        /// The message that goes.
+        message_id: CompactString,
+        /// It never reached the other side, so it closes and opens nothing.
+        not_delivered: bool,
+    },
+    /// `status_changed`.
+    Status(Status),
+    /// `assigned` and `transferred`.
+    Assigned {
+        /// The new owner.
+        #[serde(with = "symbol::compact")]
+        agent: Option<Symbol>,
+    },
+    /// `segment_started`.
+    SegmentStarted {
+        /// The connected agent.
+        #[serde(with = "symbol::compact")]
+        agent: Option<Symbol>,
+    },
+    /// `bot_handoff`.
+    Handoff,
+    /// `csat_rated`.
+    Rated {
+        /// Which survey; none means the conversation's own.
+        #[serde(with = "symbol::compact")]
+        survey: Option<Symbol>,
+        /// The rated agent, where the survey names one.
+        #[serde(with = "symbol::compact")]
+        agent: Option<Symbol>,
+        /// Scaled to 1..5, in millionths.
+        csat_millionths: i64,
+    },
+    /// `merged`.
+    Merged,
+    /// `spam_marked` (true) and `spam_cleared` (false).
+    Spam(bool),
+    /// Any other type of a conversation.
+    Other(EventType),
+}
+
+/// Where a row was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// File or partition.
+    pub file: Symbol,
+    /// Row of the file, from 1 (a line of NDJSON, a row of Parquet), or the offset in the partition.
+    pub row: u64,
+}
+
+/// One normalised event of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// `source`.
+    pub source: Symbol,
+    /// `event_id`.
+    pub event_id: CompactString,
+    /// `event_time`.
+    pub time_ms: TimeMs,
+    /// `channel`.
+    pub channel: Option<Symbol>,
+    /// `actor_type`.
+    pub actor_type: Option<ActorType>,
+    /// `actor_id`.
+    pub actor: Option<Symbol>,
+    /// The rest.
+    pub body: Body,
+    /// Where it was read.
+    pub origin: Origin,
+}
+
+/// `(tenant_id, conversation_id)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConversationKey {
+    /// `tenant_id`.
+    pub tenant: Symbol,
+    /// `conversation_id`.
+    pub conversation: Symbol,
+}
+
+impl ConversationKey {
+    /// A hash that is the same in every process, for routing.
+    pub fn stable_hash(&self) -> u64 {
+        mix(self.tenant.stable_hash() ^ self.conversation.stable_hash().rotate_left(32))
+    }
+}
+
+/// Spreads the bits of a hash (the finaliser of SplitMix64).
+pub fn mix(mut value: u64) -> u64 {
+    value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    value ^ (value >> 31)
+}
+
+/// 128-bit hash of `(tenant_id, source, event_id)`: the identity under which deliveries are the same event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct EventKey(pub u128);
+
+impl EventKey {
+    /// The key of an identity.
+    pub fn of(tenant: &str, source: &str, event_id: &str) -> Self {
+        let mut hasher = xxhash_rust::xxh3::Xxh3Default::new();
+        for part in [tenant, source, event_id] {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        Self(hasher.digest128())
+    }
+
+    /// Routing hash.
+    pub fn stable_hash(self) -> u64 {
+        self.0 as u64
+    }
+}
+
+/// One input row that passed validation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Identity.
+    pub key: EventKey,
+    /// `source_version`.
+    pub version: i64,
+    /// Assert or retract.
+    pub op: Op,
+    /// Hash of the content (all columns but `ingest_time`); tells a redelivery from a conflict.
+    pub content: u64,
+    /// `event_time`; none for a retract that gives no time.
+    pub time_ms: Option<TimeMs>,
+    /// The conversation, for events of one.
+    pub conversation: Option<ConversationKey>,
+    /// The event, for asserted events of a conversation.
+    pub event: Option<Box<Event>>,
+    /// Where it was read.
+    pub origin: Origin,
+}

@@ -1,0 +1,202 @@
+//! Rows the dataflow derives from conversations: facts per cycle, cells, scores.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::TimeMs;
+use crate::event::ConversationKey;
+use crate::prediction::{Sentiment, TextKey};
+use crate::symbol::Symbol;
+
+/// Key of a KPI cell. Which window and groups it has follows from the table it belongs to; sorted by day first, so that
+/// the cells of one partition lie together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Cell {
+    /// Day of the window's start (its partition), days since 1970-01-01.
+    pub day: i32,
+    /// Start of the window.
+    pub window_start_ms: TimeMs,
+    /// Tenant.
+    pub tenant: Symbol,
+    /// Channel.
+    pub channel: Symbol,
+    /// Agent; none for nobody, and in tables without agents.
+    pub agent: Option<Symbol>,
+}
+
+/// One cycle of a conversation: a row of `conversation_facts`. Times are event times, durations ms.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CycleFacts {
+    /// Day the cycle opened (its partition), days since 1970-01-01.
+    pub day: i32,
+    /// Tenant and conversation.
+    pub conversation: ConversationKey,
+    /// Number of the cycle, from 1.
+    pub cycle: i64,
+    /// The conversation's channel.
+    pub channel: Symbol,
+    /// Creation of the conversation.
+    pub conversation_created_ms: TimeMs,
+    /// Opening of the cycle.
+    pub opened_ms: TimeMs,
+    /// Its resolve.
+    pub resolved_ms: Option<TimeMs>,
+    /// Owner at the end of the cycle.
+    pub owner: Option<Symbol>,
+    /// Who is credited with the resolve.
+    pub resolved_by: Option<Symbol>,
+    /// Who gave the first response.
+    pub first_reply_agent: Option<Symbol>,
+    /// Public customer messages.
+    pub messages_inbound: i64,
+    /// Public messages of agents and bots.
+    pub messages_outbound: i64,
+    /// Private notes.
+    pub messages_private: i64,
+    /// Public human replies.
+    pub replies: i64,
+    /// Customer messages that can be scored.
+    pub eligible_turns: i64,
+    /// First customer message.
+    pub first_customer_message_ms: Option<TimeMs>,
+    /// The reply that ended first_response_time.
+    pub first_reply_ms: Option<TimeMs>,
+    /// First response time.
+    pub first_response_time_ms: Option<i64>,
+    /// Reply times closed in this cycle.
+    pub reply_time_count: i64,
+    /// Their sum.
+    pub reply_time_sum_ms: i64,
+    /// Opening to resolve.
+    pub cycle_resolution_time_ms: Option<i64>,
+    /// Creation to the last resolve, while it stands.
+    pub full_resolution_time_ms: Option<i64>,
+    /// Speaker runs before the last resolve.
+    pub turns: Option<i64>,
+    /// Standing ratings given in this cycle.
+    pub csat_count: i64,
+    /// Their sum, millionths of a point.
+    pub csat_sum_millionths: i64,
+    /// The first public message was an agent's reply.
+    pub agent_first: bool,
+    /// An event lies before one it should follow.
+    pub out_of_order: bool,
+    /// The cycle counts in silent_dialogue_count.
+    pub silent: bool,
+    /// The conversation is marked as spam.
+    pub spam: bool,
+    /// The conversation was merged into another.
+    pub merged: bool,
+}
+
+/// Who a message belongs to, for scoring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Speaker {
+    /// The customer: counts in the sentiment KPIs.
+    Customer,
+    /// A human agent.
+    Agent,
+}
+
+impl Speaker {
+    /// Name in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Customer => "customer",
+            Self::Agent => "agent",
+        }
+    }
+}
+
+/// A message to be scored: what is known of it before its prediction.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Turn {
+    /// When it was sent.
+    pub time_ms: TimeMs,
+    /// Tenant and conversation.
+    pub conversation: ConversationKey,
+    /// Cycle it belongs to.
+    pub cycle: i64,
+    /// Day that cycle opened: the partition of `conversation_scores`.
+    pub cycle_day: i32,
+    /// Source system of the message event.
+    pub source: Symbol,
+    /// Id of the message event; tells messages of one time apart.
+    pub event_id: compact_str::CompactString,
+    /// Message id.
+    pub message_id: compact_str::CompactString,
+    /// Channel of the conversation.
+    pub channel: Symbol,
+    /// Agent in charge (of a customer's message) or who wrote it.
+    pub agent: Option<Symbol>,
+    /// Who spoke.
+    pub speaker: Speaker,
+    /// Its text.
+    pub text: TextKey,
+}
+
+/// A scored message: a row of `message_scores`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct MessageScore {
+    /// Day of the message (its partition).
+    pub day: i32,
+    /// The message.
+    pub turn: Turn,
+    /// Its sentiment; none when the model failed on it.
+    pub sentiment: Option<Sentiment>,
+    /// Why the model failed.
+    pub error: Option<String>,
+}
+
+/// A scored cycle: a row of `conversation_scores`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ConversationScore {
+    /// Day the cycle opened (its partition).
+    pub day: i32,
+    /// Tenant and conversation.
+    pub conversation: ConversationKey,
+    /// Cycle.
+    pub cycle: i64,
+    /// Channel.
+    pub channel: Symbol,
+    /// Scored customer messages.
+    pub scored_turns: i64,
+    /// Sum of their sentiment, units of 1/10 000.
+    pub sentiment_sum: i64,
+    /// How many of them are negative.
+    pub negative_turns: i64,
+    /// Sentiment of the first of them, units of 1/10 000.
+    pub first_sentiment: i64,
+    /// Sentiment of the last of them, units of 1/10 000.
+    pub last_sentiment: i64,
+    /// Mean sentiment of the last quarter of turns minus the first quarter's, units of 1/10 000.
+    pub sentiment_shift: i64,
+}
+
+/// One anomaly score: a row of `anomaly_scores`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AnomalyScore {
+    /// Day of the window (its partition).
+    pub day: i32,
+    /// Start of the window.
+    pub window_start_ms: TimeMs,
+    /// Length of the window, ms.
+    pub window_ms: i64,
+    /// Tenant.
+    pub tenant: Symbol,
+    /// Channel.
+    pub channel: Symbol,
+    /// Agent, for agent×channel series.
+    pub agent: Option<Symbol>,
+    /// KPI column.
+    pub kpi: Symbol,
+    /// Observed value, thousandths; none where there is none.
+    pub observed_milli: Option<i64>,
+    /// Expected value, thousandths.
+    pub expected_milli: i64,
+    /// Lower bound of the normal range, thousandths.
+    pub lower_milli: i64,
+    /// Upper bound of the normal range, thousandths.
+    pub upper_milli: i64,
+    /// 0 (normal) to 1 (certainly not), millionths.
+    pub score_millionths: i64,
+}

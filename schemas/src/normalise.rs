@@ -1,0 +1,444 @@
+//! From an input row to a [`Delivery`], or to the reject that says what is wrong with it.
+
+use std::borrow::Cow;
+
+use compact_str::CompactString;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::clock::{TimeError, TimeMs, in_range, parse_time};
+use crate::columns::{Column, RawValue, Row};
+use crate::event::{
+    ActorType, Body, ConversationKey, Delivery, Direction, Event, EventKey, EventType, Op, Origin,
+    Status, TextRef, Visibility, mix,
+};
+use crate::prediction::{TextKey, TextRequest};
+use crate::reject::{Reason, Reject, RejectedRow, cut_raw};
+use crate::symbol::Symbol;
+
+/// A valid row: the narrow delivery and, where it carries a text that may be scored, that text.
+#[derive(Clone, Debug)]
+pub struct Normalised {
+    /// What the dataflow keeps.
+    pub delivery: Delivery,
+    /// The text of a public message of a customer or agent.
+    pub text: Option<TextRequest>,
+}
+
+/// What is wrong with a row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Reason code.
+    pub reason: Reason,
+    /// Column at fault.
+    pub field: &'static str,
+    /// Expected and found.
+    pub message: String,
+}
+
+impl Problem {
+    fn new(reason: Reason, column: Column, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            field: column.name(),
+            message: message.into(),
+        }
+    }
+}
+
+/// Normalises one row read at `origin`.
+///
+/// # Errors
+/// The row for `rejected_events`, boxed because it is rare and large.
+pub fn normalise(row: &impl Row, origin: Origin) -> Result<Normalised, Box<RejectedRow>> {
+    deliver(row, origin).map_err(|problem| Box::new(rejected(row, origin, problem)))
+}
+
+/// Builds the reject of a row from whatever of its identity can be read.
+fn rejected(row: &impl Row, origin: Origin, problem: Problem) -> RejectedRow {
+    let [tenant, source, event_id] = [Column::TenantId, Column::Source, Column::EventId]
+        .map(|column| required(row, column).ok());
+    let key = match (&tenant, &source, &event_id) {
+        (Some(tenant), Some(source), Some(event_id)) => {
+            Some(EventKey::of(tenant, source, event_id))
+        }
+        _ => None,
+    };
+    let reject = Reject {
+        file: origin.file,
+        row: origin.row,
+        reason: problem.reason,
+        field: problem.field.to_owned(),
+        message: problem.message,
+        tenant: tenant.map(|text| Symbol::new(&text)),
+        source: source.map(|text| Symbol::new(&text)),
+        event_id: event_id.map(Cow::into_owned),
+        raw: Some(cut_raw(row.raw().as_bytes())),
+    };
+    RejectedRow {
+        key,
+        version: integer(row, Column::SourceVersion)
+            .ok()
+            .flatten()
+            .unwrap_or(0),
+        reject,
+    }
+}
+
+fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
+    let content = check_types_and_hash(row)?;
+    let tenant = required(row, Column::TenantId)?;
+    let source = required(row, Column::Source)?;
+    let event_id = required(row, Column::EventId)?;
+    let version = integer(row, Column::SourceVersion)?.unwrap_or(0);
+    let op = op(row)?;
+    let mut delivery = Delivery {
+        key: EventKey::of(&tenant, &source, &event_id),
+        version,
+        op,
+        content,
+        time_ms: None,
+        conversation: None,
+        event: None,
+        origin,
+    };
+    if op == Op::Retract {
+        return Ok(Normalised {
+            delivery,
+            text: None,
+        });
+    }
+    let event_type = event_type(row)?;
+    let time_ms = event_time(row)?;
+    delivery.time_ms = Some(time_ms);
+    let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
+    let conversation = text(row, Column::ConversationId)?.filter(|id| !id.is_empty());
+    let Some(conversation) = conversation else {
+        return if event_type.needs_conversation() {
+            Err(Problem::new(
+                Reason::MissingField,
+                Column::ConversationId,
+                "an event of a conversation needs its id",
+            ))
+        } else {
+            Ok(Normalised {
+                delivery,
+                text: None,
+            })
+        };
+    };
+    delivery.conversation = Some(ConversationKey {
+        tenant: Symbol::new(&tenant),
+        conversation: Symbol::new(&conversation),
+    });
+    let mut message_text = None;
+    let body = body(row, event_type, &mut message_text)?;
+    let event = Event {
+        source: Symbol::new(&source),
+        event_id: CompactString::from(event_id.as_ref()),
+        time_ms,
+        channel: symbol(row, Column::Channel)?,
+        actor_type,
+        actor: symbol(row, Column::ActorId)?,
+        body,
+        origin,
+    };
+    let text = message_text.filter(|_| may_be_scored(&event));
+    delivery.event = Some(Box::new(event));
+    Ok(Normalised { delivery, text })
+}
+
+/// Checks every value against its column's type and hashes the content: all columns but `ingest_time`.
+fn check_types_and_hash(row: &impl Row) -> Result<u64, Problem> {
+    let mut hash = 0u64;
+    for &column in row.present() {
+        let value = row.get(column);
+        if !value.fits(column.kind()) {
+            // A time of the wrong type is a bad time: that is what the sender has to look at.
+            let reason = if column == Column::EventTime {
+                Reason::BadTime
+            } else {
+                Reason::BadType
+            };
+            let message = format!(
+                "expected {}, found {}",
+                column.kind().describe(),
+                value.describe()
+            );
+            return Err(Problem::new(reason, column, message));
+        }
+        if matches!(
+            column,
+            Column::IngestTime | Column::SourceVersion | Column::Op
+        ) {
+            continue;
+        }
+        // Columns combine by addition, so the order in which a format lists them does not matter.
+        let seed = column as u64 + 1;
+        let part = match value {
+            RawValue::Null => continue,
+            RawValue::Text(text) if column == Column::EventTime => match parse_time(&text) {
+                Ok(time_ms) => mix(time_ms as u64 ^ seed),
+                Err(_) => xxh3_64_with_seed(text.as_bytes(), seed),
+            },
+            RawValue::Text(text) | RawValue::Nested(text) => {
+                xxh3_64_with_seed(text.as_bytes(), seed)
+            }
+            RawValue::Int(number) | RawValue::Time(number) => mix(number as u64 ^ seed),
+            RawValue::Float(number) if number.fract() == 0.0 => mix(number as i64 as u64 ^ seed),
+            RawValue::Float(number) => mix(number.to_bits() ^ seed),
+            RawValue::Bool(value) => mix(u64::from(value) ^ (seed << 8)),
+        };
+        hash = hash.wrapping_add(part);
+    }
+    Ok(hash)
+}
+
+fn text<R: Row>(row: &R, column: Column) -> Result<Option<Cow<'_, str>>, Problem> {
+    match row.get(column) {
+        RawValue::Null => Ok(None),
+        RawValue::Text(text) => Ok(Some(text)),
+        other => Err(Problem::new(
+            Reason::BadType,
+            column,
+            format!("expected a text, found {}", other.describe()),
+        )),
+    }
+}
+
+fn required<R: Row>(row: &R, column: Column) -> Result<Cow<'_, str>, Problem> {
+    match text(row, column)? {
+        Some(text) if !text.is_empty() => Ok(text),
+        _ => Err(Problem::new(
+            Reason::MissingField,
+            column,
+            "this column is required and is missing or empty",
+        )),
+    }
+}
+
+fn symbol<R: Row>(row: &R, column: Column) -> Result<Option<Symbol>, Problem> {
+    Ok(text(row, column)?
+        .filter(|text| !text.is_empty())
+        .map(|text| Symbol::new(&text)))
+}
+
+fn integer(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
+    match row.get(column) {
+        RawValue::Null => Ok(None),
+        RawValue::Int(number) => Ok(Some(number)),
+        value @ RawValue::Float(number) if value.fits(column.kind()) => Ok(Some(number as i64)),
+        other => Err(Problem::new(
+            Reason::BadType,
+            column,
+            format!("expected an integer, found {}", other.describe()),
+        )),
+    }
+}
+
+fn op(row: &impl Row) -> Result<Op, Problem> {
+    match text(row, Column::Op)?.as_deref() {
+        None | Some("" | "assert") => Ok(Op::Assert),
+        Some("retract") => Ok(Op::Retract),
+        Some(_) => Err(Problem::new(
+            Reason::UnknownEnum,
+            Column::Op,
+            "expected assert or retract",
+        )),
+    }
+}
+
+fn event_type(row: &impl Row) -> Result<EventType, Problem> {
+    let name = required(row, Column::EventType)?;
+    EventType::parse(&name).ok_or_else(|| {
+        let shown: String = name.chars().take(60).collect();
+        Problem::new(
+            Reason::UnknownEventType,
+            Column::EventType,
+            format!("the event model has no type {shown:?}"),
+        )
+    })
+}
+
+fn event_time(row: &impl Row) -> Result<TimeMs, Problem> {
+    let time = match row.get(Column::EventTime) {
+        RawValue::Null => {
+            return Err(Problem::new(
+                Reason::MissingField,
+                Column::EventTime,
+                "this column is required and is missing",
+            ));
+        }
+        RawValue::Text(text) => parse_time(&text),
+        RawValue::Int(time_ms) | RawValue::Time(time_ms) => in_range(time_ms),
+        _ => Err(TimeError::Malformed),
+    };
+    time.map_err(|error| match error {
+        TimeError::Malformed => Problem::new(
+            Reason::BadTime,
+            Column::EventTime,
+            "expected RFC 3339 with an offset or integer milliseconds",
+        ),
+        TimeError::OutOfRange => Problem::new(
+            Reason::OutOfRange,
+            Column::EventTime,
+            "expected a time from 1970-01-01 up to, not including, 2100-01-01",
+        ),
+    })
+}
+
+fn parse_enum<T>(
+    row: &impl Row,
+    column: Column,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, Problem> {
+    match text(row, column)? {
+        None => Ok(None),
+        Some(name) if name.is_empty() => Ok(None),
+        Some(name) => parse(&name).map(Some).ok_or_else(|| {
+            let shown: String = name.chars().take(60).collect();
+            Problem::new(
+                Reason::UnknownEnum,
+                column,
+                format!("the event model has no {} {shown:?}", column.name()),
+            )
+        }),
+    }
+}
+
+fn body(
+    row: &impl Row,
+    event_type: EventType,
+    message_text: &mut Option<TextRequest>,
+) -> Result<Body, Problem> {
+    Ok(match event_type {
+        EventType::ConversationCreated => Body::Created,
+        EventType::MessageCreated => Body::Message {
+            message_id: text(row, Column::MessageId)?.map_or_else(CompactString::default, |id| {
+                CompactString::from(id.as_ref())
+            }),
+            direction: parse_enum(row, Column::Direction, Direction::parse)?,
+            visibility: parse_enum(row, Column::Visibility, Visibility::parse)?
+                .unwrap_or(Visibility::Public),
+            text: take_text(row, message_text)?,
+        },
+        EventType::MessageEdited => Body::Edited {
+            message_id: CompactString::from(required(row, Column::MessageId)?.as_ref()),
+            text: take_text(row, message_text)?,
+        },
+        EventType::MessageDeleted => Body::Deleted {
+            message_id: CompactString::from(required(row, Column::MessageId)?.as_ref()),
+            not_delivered: text(row, Column::Reason)?.as_deref() == Some("not_delivered"),
+        },
+        EventType::StatusChanged => {
+            required(row, Column::ToStatus)?;
+            Body::Status(parse_enum(row, Column::ToStatus, Status::parse)?.unwrap_or(Status::Open))
+        }
+        EventType::Assigned | EventType::Transferred => Body::Assigned {
+            agent: symbol(row, Column::AgentId)?,
+        },
+        EventType::SegmentStarted => Body::SegmentStarted {
+            agent: symbol(row, Column::AgentId)?,
+        },
+        EventType::BotHandoff => Body::Handoff,
+        EventType::CsatRated => Body::Rated {
+            survey: symbol(row, Column::SurveyId)?,
+            agent: symbol(row, Column::AgentId)?,
+            csat_millionths: scaled_rating(row)?,
+        },
+        EventType::Merged => {
+            required(row, Column::TargetConversationId)?;
+            Body::Merged
+        }
+        EventType::SpamMarked => Body::Spam(true),
+        EventType::SpamCleared => Body::Spam(false),
+        other => Body::Other(other),
+    })
+}
+
+fn take_text(
+    row: &impl Row,
+    message_text: &mut Option<TextRequest>,
+) -> Result<Option<TextRef>, Problem> {
+    let Some(content) = text(row, Column::Text)?.filter(|content| !content.trim().is_empty())
+    else {
+        return Ok(None);
+    };
+    let key = TextKey::of(&content);
+    let chars = u32::try_from(content.chars().count()).unwrap_or(u32::MAX);
+    *message_text = Some(TextRequest {
+        key,
+        text: content.into_owned(),
+    });
+    Ok(Some(TextRef { key, chars }))
+}
+
+/// Texts of private notes, bots and automations are never scored. An edit is scored whoever made it: whose message
+/// it changes is known only inside the conversation.
+fn may_be_scored(event: &Event) -> bool {
+    match &event.body {
+        Body::Message {
+            direction,
+            visibility,
+            ..
+        } => {
+            *visibility == Visibility::Public
+                && speaker(event.actor_type, *direction, event.actor).is_some()
+        }
+        Body::Edited { .. } => true,
+        _ => false,
+    }
+}
+
+/// The class of a message's author where a message without actor_type leaves it open; none for those whose messages are
+/// neither the customer's nor an agent's.
+pub fn speaker(
+    actor_type: Option<ActorType>,
+    direction: Option<Direction>,
+    actor: Option<Symbol>,
+) -> Option<ActorType> {
+    match (actor_type, direction) {
+        (Some(actor @ (ActorType::Customer | ActorType::Agent)), _) => Some(actor),
+        (Some(_), _) => None,
+        (None, Some(Direction::Inbound)) => Some(ActorType::Customer),
+        (None, Some(Direction::Outbound)) if actor.is_some() => Some(ActorType::Agent),
+        (None, _) => None,
+    }
+}
+
+/// `rating` scaled from 1..`rating_scale` (default 5) to 1..5, in millionths, half away from zero.
+fn scaled_rating(row: &impl Row) -> Result<i64, Problem> {
+    let number = |column| match row.get(column) {
+        RawValue::Int(number) => Some(number as f64),
+        RawValue::Float(number) => Some(number),
+        _ => None,
+    };
+    let Some(rating) = number(Column::Rating) else {
+        return Err(Problem::new(
+            Reason::MissingField,
+            Column::Rating,
+            "a rating event needs its rating",
+        ));
+    };
+    let scale = number(Column::RatingScale).unwrap_or(5.0);
+    if !(2.0..=1000.0).contains(&scale) || scale.fract() != 0.0 {
+        return Err(Problem::new(
+            Reason::OutOfRange,
+            Column::RatingScale,
+            "expected a whole number from 2 to 1000",
+        ));
+    }
+    if !(1.0..=scale).contains(&rating) {
+        return Err(Problem::new(
+            Reason::OutOfRange,
+            Column::Rating,
+            format!("expected 1 to {scale}, the rating_scale"),
+        ));
+    }
+    // Exact from here on: integers in millionths.
+    let (above_one, steps) = ((rating * 1e6).round() as i64 - 1_000_000, scale as i64 - 1);
+    Ok(1_000_000 + (above_one * 4 * 2 + steps) / (2 * steps))
+}
+
+#[cfg(test)]
+#[path = "normalise_tests.rs"]
+mod tests;
