@@ -1,1 +1,20 @@
-//! placeholder
+//! Sentiment of texts by a BERT encoder and an LSTM head: the only crate that uses LibTorch and tokenizers.
+
+mod batching;
+mod config;
+mod encoder;
+mod error;
+mod head;
+mod quantise;
+mod scorer;
+mod tokenizer;
+mod weights;
+
+pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
+pub use config::{ModelConfig, default_encoder_dir};
+pub use encoder::{Encoder, EncoderConfig};
+pub use error::{InferenceError, Result};
+pub use head::{Head, HeadMetadata};
+pub use scorer::{Scorer, TextScorer};
+pub use tch::Device;
+pub use tokenizer::{TextTokenizer, TokenizedText};

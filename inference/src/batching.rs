@@ -1,0 +1,136 @@
+//! A few fixed batch shapes: which texts go through the model together, and at what padding.
+//!
+//! Floating-point kernels sum in an order that depends on the shape of their input. If the shape a text is computed
+//! in depends on the text alone, so does its score: [`BatchShapes`] picks the shape from the text's own token count
+//! and fills unused rows with padding instead of shrinking the batch.
+
+use serde::Serialize;
+use tch::{Device, Tensor};
+
+use crate::error::{InferenceError, Result};
+use crate::tokenizer::TokenizedText;
+
+/// Bucket lengths up to 128 tokens; longer ones double.
+const SHORT_LENGTHS: [usize; 7] = [16, 24, 32, 48, 64, 96, 128];
+
+/// One shape the model runs at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchShape {
+    /// Rows (texts), always all computed.
+    pub rows: usize,
+    /// Tokens per row.
+    pub length: usize,
+}
+
+/// The shapes of one scorer, by increasing length.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BatchShapes {
+    shapes: Vec<BatchShape>,
+}
+
+/// Texts that run together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedBatch {
+    /// The shape they run at.
+    pub shape: BatchShape,
+    /// Indices into the token counts given to [`BatchShapes::plan`], at most `shape.rows`.
+    pub members: Vec<usize>,
+}
+
+/// Totals of what a scorer has computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BatchStats {
+    /// Texts answered, failures included.
+    pub texts: u64,
+    /// Texts that were cut at the token limit.
+    pub texts_truncated: u64,
+    /// Texts that could not be scored.
+    pub texts_failed: u64,
+    /// Batches computed.
+    pub batches: u64,
+    /// Tokens of texts, special tokens included.
+    pub tokens: u64,
+    /// Tokens computed in vain: unused ends of rows and unused rows.
+    pub padding_tokens: u64,
+}
+
+impl BatchShapes {
+    /// Shapes for texts of up to `max_tokens`, each of about `batch_tokens` tokens, padding counted.
+    ///
+    /// # Errors
+    /// [`InferenceError::Config`] when either is zero.
+    pub fn new(max_tokens: usize, batch_tokens: usize) -> Result<Self> {
+        if max_tokens == 0 || batch_tokens == 0 {
+            return Err(InferenceError::Config("max_tokens and batch_tokens must be at least 1".to_owned()));
+        }
+        let doubled = std::iter::successors(Some(256_usize), |length| length.checked_mul(2));
+        let mut lengths: Vec<usize> =
+            SHORT_LENGTHS.into_iter().chain(doubled).take_while(|&length| length < max_tokens).collect();
+        lengths.push(max_tokens);
+        let shapes = lengths.into_iter().map(|length| BatchShape { rows: (batch_tokens / length).max(1), length });
+        Ok(Self { shapes: shapes.collect() })
+    }
+
+    /// All shapes, by increasing length.
+    pub fn shapes(&self) -> &[BatchShape] {
+        &self.shapes
+    }
+
+    /// The shape of a text with `tokens` tokens: the shortest that holds it, `None` if none does.
+    pub fn shape_of(&self, tokens: usize) -> Option<BatchShape> {
+        self.shapes.iter().copied().find(|shape| tokens <= shape.length)
+    }
+
+    /// Packs texts, given by their token counts, into batches: every index occurs exactly once, in a shape that
+    /// depends on its own count alone. Texts that fit no shape are left out.
+    pub fn plan(&self, token_counts: &[usize]) -> Vec<PlannedBatch> {
+        let mut by_shape: Vec<Vec<usize>> = vec![Vec::new(); self.shapes.len()];
+        for (index, &count) in token_counts.iter().enumerate() {
+            if let Some(bucket) = self.shapes.iter().position(|shape| count <= shape.length) {
+                by_shape[bucket].push(index);
+            }
+        }
+        let mut batches = Vec::new();
+        for (&shape, members) in self.shapes.iter().zip(&by_shape) {
+            batches.extend(members.chunks(shape.rows).map(|rows| PlannedBatch { shape, members: rows.to_vec() }));
+        }
+        batches
+    }
+}
+
+/// The two input tensors of the encoder.
+#[derive(Debug)]
+pub struct BatchInput {
+    /// Token ids, int64 `[rows, length]`.
+    pub input_ids: Tensor,
+    /// 1 for tokens, 0 for padding, int64 `[rows, length]`.
+    pub attention_mask: Tensor,
+}
+
+impl BatchInput {
+    /// Lays `texts` out as rows of `shape` on `device`, padded with `pad_token_id`.
+    ///
+    /// Unused rows get one unmasked padding token, because attention over nothing is not a number.
+    ///
+    /// # Errors
+    /// [`InferenceError::Config`] when a text or their number does not fit the shape.
+    pub fn new(texts: &[&TokenizedText], shape: BatchShape, pad_token_id: i64, device: Device) -> Result<Self> {
+        let BatchShape { rows, length } = shape;
+        if texts.len() > rows || texts.iter().any(|text| text.ids.len() > length) {
+            return Err(InferenceError::Config(format!("{} texts do not fit a batch of {rows} × {length}", texts.len())));
+        }
+        let mut ids = vec![pad_token_id; rows * length];
+        let mut mask = vec![0_i64; rows * length];
+        for row in 0..rows {
+            let tokens: &[u32] = texts.get(row).map_or(&[], |text| &text.ids);
+            let start = row * length;
+            for (offset, &id) in tokens.iter().enumerate() {
+                ids[start + offset] = i64::from(id);
+            }
+            mask[start..start + tokens.len().max(1)].fill(1);
+        }
+        let size = [rows as i64, length as i64];
+        let tensor = |values: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(values)?.f_view(size)?.f_to_device(device)?) };
+        Ok(Self { input_ids: tensor(&ids)?, attention_mask: tensor(&mask)? })
+    }
+}

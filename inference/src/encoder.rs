@@ -1,0 +1,302 @@
+//! A BERT encoder (`BertModel` of a Hugging Face folder) in plain tensor operations.
+//!
+//! Shapes: `batch` texts of `length` token ids each go in, one vector of `hidden_size` per token comes out.
+//! Padding positions never influence the others: their attention weight is exactly zero.
+
+use std::path::Path;
+
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use crate::error::{InferenceError, Result, malformed, read_file};
+use crate::weights::{WeightFile, sha256_hex};
+
+const SETUP_HINT: &str = "deploy/setup.sh provides the default encoder";
+
+/// The parts of a Hugging Face `config.json` that decide the architecture.
+#[derive(Clone, Debug, Deserialize, PartialEq)]
+pub struct EncoderConfig {
+    /// Number of token ids; ids are `0..vocab_size`.
+    pub vocab_size: i64,
+    /// Size of a token's vector.
+    pub hidden_size: i64,
+    /// Number of transformer layers.
+    pub num_hidden_layers: i64,
+    /// Attention heads per layer; divides `hidden_size`.
+    pub num_attention_heads: i64,
+    /// Size of the feed-forward layer.
+    pub intermediate_size: i64,
+    /// Longest input in tokens, `[CLS]` and `[SEP]` included.
+    pub max_position_embeddings: i64,
+    /// Number of segment ids; this crate uses segment 0 only.
+    pub type_vocab_size: i64,
+    /// Epsilon of every layer normalisation.
+    #[serde(default = "default_layer_norm_eps")]
+    pub layer_norm_eps: f64,
+    /// Activation of the feed-forward layer; only `gelu` (the exact, erf one) is supported.
+    #[serde(default = "default_hidden_act")]
+    pub hidden_act: String,
+    /// Kind of position embedding; only `absolute` is supported.
+    #[serde(default = "default_position_embedding_type")]
+    pub position_embedding_type: String,
+    /// Architecture family; only `bert` is supported.
+    #[serde(default = "default_model_type")]
+    pub model_type: String,
+    /// Token id that fills the unused end of a row.
+    #[serde(default)]
+    pub pad_token_id: i64,
+}
+
+fn default_layer_norm_eps() -> f64 {
+    1e-12
+}
+
+fn default_hidden_act() -> String {
+    "gelu".to_owned()
+}
+
+fn default_position_embedding_type() -> String {
+    "absolute".to_owned()
+}
+
+fn default_model_type() -> String {
+    "bert".to_owned()
+}
+
+impl EncoderConfig {
+    /// Parses and checks a `config.json`; `path` only names the file in errors.
+    ///
+    /// # Errors
+    /// [`InferenceError::Malformed`] when a field is missing, impossible or asks for an unsupported variant.
+    pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self> {
+        let config: Self = serde_json::from_slice(bytes).map_err(|error| malformed(path, error))?;
+        let sizes = [
+            config.vocab_size,
+            config.hidden_size,
+            config.num_hidden_layers,
+            config.num_attention_heads,
+            config.intermediate_size,
+            config.max_position_embeddings,
+            config.type_vocab_size,
+        ];
+        if sizes.iter().any(|&size| size < 1) || config.hidden_size % config.num_attention_heads.max(1) != 0 {
+            return Err(malformed(path, "sizes must be at least 1 and num_attention_heads must divide hidden_size"));
+        }
+        if !(0..config.vocab_size).contains(&config.pad_token_id) {
+            return Err(malformed(path, format!("pad_token_id {} is outside the vocabulary", config.pad_token_id)));
+        }
+        let variants = [
+            ("model_type", &config.model_type, "bert"),
+            ("hidden_act", &config.hidden_act, "gelu"),
+            ("position_embedding_type", &config.position_embedding_type, "absolute"),
+        ];
+        for (field, found, supported) in variants {
+            if found != supported {
+                return Err(malformed(path, format!("{field} is `{found}`, only `{supported}` is supported")));
+            }
+        }
+        Ok(config)
+    }
+}
+
+/// Weight `[out, in]` and bias `[out]` of a dense layer.
+#[derive(Debug)]
+struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+    }
+}
+
+/// Scale and shift of a layer normalisation over the last dimension.
+#[derive(Debug)]
+struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl LayerNorm {
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let shape = self.weight.size();
+        Ok(input.f_layer_norm(&shape[..], Some(&self.weight), Some(&self.bias), self.eps, false)?)
+    }
+}
+
+/// One transformer layer.
+#[derive(Debug)]
+struct Layer {
+    /// Query, key and value in one matrix `[3 · hidden, hidden]`: one large product is faster than three.
+    query_key_value: Linear,
+    attention_output: Linear,
+    attention_norm: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    output_norm: LayerNorm,
+}
+
+impl Layer {
+    /// `hidden` `[batch, length, hidden]`, `bias` `[batch, 1, 1, length]` (0 or −∞-like) → like `hidden`.
+    fn forward(&self, hidden: &Tensor, bias: &Tensor, heads: i64) -> Result<Tensor> {
+        let (batch, length, size) = hidden.size3()?;
+        let packed = self.query_key_value.forward(hidden)?.f_view([batch, length, 3, heads, size / heads])?;
+        let part = |index| -> Result<Tensor> { Ok(packed.f_select(2, index)?.f_transpose(1, 2)?) };
+        let (query, key, value) = (part(0)?, part(1)?, part(2)?);
+        let bias = bias.f_expand([batch, heads, length, length], false)?;
+        let context = Tensor::f_scaled_dot_product_attention(&query, &key, &value, Some(&bias), 0.0, false, None, false)?;
+        let context = context.f_transpose(1, 2)?.f_reshape([batch, length, size])?;
+        let attended = self.attention_norm.forward(&self.attention_output.forward(&context)?.f_add_(hidden)?)?;
+        let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
+        self.output_norm.forward(&self.output.forward(&inner)?.f_add_(&attended)?)
+    }
+}
+
+/// A BERT encoder on one device. Loaded once, read-only afterwards.
+#[derive(Debug)]
+pub struct Encoder {
+    config: EncoderConfig,
+    weights_sha256: String,
+    config_sha256: String,
+    word_embeddings: Tensor,
+    /// Position embeddings with segment 0's embedding already added, `[max_position_embeddings, hidden]`.
+    position_embeddings: Tensor,
+    embeddings_norm: LayerNorm,
+    layers: Vec<Layer>,
+    device: Device,
+}
+
+impl Encoder {
+    /// Loads `config.json` and `model.safetensors` of a Hugging Face folder onto `device`.
+    ///
+    /// `expected_sha256` (hexadecimal, any case) is compared with the digest of `model.safetensors` when given.
+    /// Tensor names may carry the prefix `bert.`; fp32, fp16 and bf16 weights are read, computed in fp32.
+    ///
+    /// # Errors
+    /// Files missing, malformed or with another hash; a tensor missing or of the wrong shape (named, with shapes).
+    pub fn load(folder: &Path, expected_sha256: Option<&str>, device: Device) -> Result<Self> {
+        let config_path = folder.join("config.json");
+        let config_bytes = read_file(&config_path, SETUP_HINT)?;
+        let config = EncoderConfig::parse(&config_path, &config_bytes)?;
+        let weights_path = folder.join("model.safetensors");
+        let bytes = read_file(&weights_path, SETUP_HINT)?;
+        let weights_sha256 = sha256_hex(&bytes);
+        if let Some(expected) = expected_sha256.map(str::to_ascii_lowercase)
+            && expected != weights_sha256
+        {
+            return Err(InferenceError::HashMismatch { path: weights_path, expected, found: weights_sha256 });
+        }
+        let file = WeightFile::parse(&weights_path, &bytes)?;
+        no_grad(|| Self::from_weights(config, weights_sha256, sha256_hex(&config_bytes), &file, device))
+    }
+
+    fn from_weights(
+        config: EncoderConfig,
+        weights_sha256: String,
+        config_sha256: String,
+        file: &WeightFile<'_>,
+        device: Device,
+    ) -> Result<Self> {
+        let reader = Reader { file, config: &config, device };
+        let hidden = config.hidden_size;
+        let segments = reader.tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
+        let positions = reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
+        let word_embeddings = reader.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
+        let position_embeddings = positions.f_add(&segments.f_select(0, 0)?)?;
+        let embeddings_norm = reader.layer_norm("embeddings.LayerNorm")?;
+        let layers = (0..config.num_hidden_layers).map(|index| reader.layer(index)).collect::<Result<_>>()?;
+        Ok(Self { weights_sha256, config_sha256, word_embeddings, position_embeddings, embeddings_norm, layers, device, config })
+    }
+
+    /// Last hidden state `[batch, length, hidden]` (fp32) of `input_ids` `[batch, length]` (int64).
+    ///
+    /// `attention_mask` `[batch, length]` (int64) is 1 for tokens and 0 for padding; every row needs a token. Values at
+    /// padding positions are meaningless. No gradients are recorded.
+    ///
+    /// # Errors
+    /// [`InferenceError::Torch`] when shapes disagree, `length` exceeds `max_position_embeddings`, an id lies outside
+    /// the vocabulary, or memory runs out.
+    pub fn forward(&self, input_ids: &Tensor, attention_mask: &Tensor) -> Result<Tensor> {
+        no_grad(|| {
+            let (batch, length) = input_ids.size2()?;
+            let positions = self.position_embeddings.f_narrow(0, 0, length)?;
+            let words = Tensor::f_embedding(&self.word_embeddings, input_ids, -1, false, false)?;
+            let mut hidden = self.embeddings_norm.forward(&words.f_add(&positions)?)?;
+            let blocked = attention_mask.f_to_kind(Kind::Float)?.f_rsub_scalar(1.0)?;
+            let bias = blocked.f_mul_scalar(f64::from(f32::MIN))?.f_view([batch, 1, 1, length])?;
+            for layer in &self.layers {
+                hidden = layer.forward(&hidden, &bias, self.config.num_attention_heads)?;
+            }
+            Ok(hidden)
+        })
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    /// SHA-256 of `model.safetensors`, lower-case hexadecimal.
+    pub fn weights_sha256(&self) -> &str {
+        &self.weights_sha256
+    }
+
+    /// SHA-256 of `config.json`, lower-case hexadecimal.
+    pub fn config_sha256(&self) -> &str {
+        &self.config_sha256
+    }
+
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+}
+
+/// Reads the encoder's tensors by their names in `BertModel`.
+struct Reader<'a> {
+    file: &'a WeightFile<'a>,
+    config: &'a EncoderConfig,
+    device: Device,
+}
+
+impl Reader<'_> {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.file.tensor(&[name, &format!("bert.{name}")], shape, self.device)
+    }
+
+    fn linear(&self, name: &str, input: i64, output: i64) -> Result<Linear> {
+        let weight = self.tensor(&format!("{name}.weight"), &[output, input])?;
+        let bias = self.tensor(&format!("{name}.bias"), &[output])?;
+        Ok(Linear { weight, bias })
+    }
+
+    fn layer_norm(&self, name: &str) -> Result<LayerNorm> {
+        let shape = [self.config.hidden_size];
+        let weight = self.tensor(&format!("{name}.weight"), &shape)?;
+        let bias = self.tensor(&format!("{name}.bias"), &shape)?;
+        Ok(LayerNorm { weight, bias, eps: self.config.layer_norm_eps })
+    }
+
+    fn layer(&self, index: i64) -> Result<Layer> {
+        let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
+        let name = |part: &str| format!("encoder.layer.{index}.{part}");
+        let [query, key, value] = ["query", "key", "value"]
+            .map(|part| self.linear(&name(&format!("attention.self.{part}")), hidden, hidden));
+        let (query, key, value) = (query?, key?, value?);
+        let query_key_value = Linear {
+            weight: Tensor::f_cat(&[&query.weight, &key.weight, &value.weight], 0)?,
+            bias: Tensor::f_cat(&[&query.bias, &key.bias, &value.bias], 0)?,
+        };
+        Ok(Layer {
+            query_key_value,
+            attention_output: self.linear(&name("attention.output.dense"), hidden, hidden)?,
+            attention_norm: self.layer_norm(&name("attention.output.LayerNorm"))?,
+            intermediate: self.linear(&name("intermediate.dense"), hidden, inner)?,
+            output: self.linear(&name("output.dense"), inner, hidden)?,
+            output_norm: self.layer_norm(&name("output.LayerNorm"))?,
+        })
+    }
+}
