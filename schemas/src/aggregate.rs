@@ -112,10 +112,7 @@ pub fn summarise(tally: &Tally, kpi: KpiId) -> Option<DurationSummary> {
     let exact = tally.range(kpi, SlotKind::Value);
     if let (Some(first), Some(last)) = (exact.first(), exact.last()) {
         let count = exact.iter().map(|&(_, number)| number).sum();
-        let sum_ms = exact
-            .iter()
-            .map(|&(slot, number)| slot.payload() as i64 * number)
-            .sum();
+        let sum_ms = exact.iter().map(|&(slot, number)| slot.payload() as i64 * number).sum();
         let percentiles_ms = percentiles(exact, count, |value| value as i64);
         return Some(DurationSummary {
             count,
@@ -129,16 +126,8 @@ pub fn summarise(tally: &Tally, kpi: KpiId) -> Option<DurationSummary> {
     let max_ms = tally.range(kpi, SlotKind::ChildMax).last()?.0.payload() as i64;
     let count = tally.get(Slot::new(kpi, SlotKind::Count, 0));
     let buckets = tally.range(kpi, SlotKind::Bucket);
-    let percentiles_ms = percentiles(buckets, count, |bucket| {
-        (bucket_middle(bucket) as i64).clamp(min_ms, max_ms)
-    });
-    Some(DurationSummary {
-        count,
-        sum_ms: tally.get(Slot::new(kpi, SlotKind::Sum, 0)),
-        min_ms,
-        max_ms,
-        percentiles_ms,
-    })
+    let percentiles_ms = percentiles(buckets, count, |bucket| (bucket_middle(bucket) as i64).clamp(min_ms, max_ms));
+    Some(DurationSummary { count, sum_ms: tally.get(Slot::new(kpi, SlotKind::Sum, 0)), min_ms, max_ms, percentiles_ms })
 }
 
 /// Nearest rank: the ceil(p·n/100)-th smallest.
@@ -151,9 +140,7 @@ fn percentiles(ascending: &[(Slot, i64)], count: i64, value: impl Fn(u64) -> i64
             below += ascending[position].1;
             position += 1;
         }
-        *result = ascending
-            .get(position)
-            .map_or(0, |&(slot, _)| value(slot.payload()));
+        *result = ascending.get(position).map_or(0, |&(slot, _)| value(slot.payload()));
     }
     result
 }
@@ -165,11 +152,7 @@ impl Kpi {
         let column = |suffix: &str, unit, what: &str, float, nullable| KpiColumn {
             name: format!("{stem}{suffix}"),
             unit,
-            description: if what.is_empty() {
-                self.summary.to_owned()
-            } else {
-                format!("{}: {what}", self.summary)
-            },
+            description: if what.is_empty() { self.summary.to_owned() } else { format!("{}: {what}", self.summary) },
             float,
             nullable,
         };
@@ -197,13 +180,7 @@ impl Kpi {
                     column("_mean_ms", "ms", "mean", true, true),
                 ];
                 columns.extend(PERCENTILES.iter().map(|percentile| {
-                    column(
-                        &format!("_p{percentile}_ms"),
-                        "ms",
-                        &format!("{percentile}th percentile"),
-                        false,
-                        true,
-                    )
+                    column(&format!("_p{percentile}_ms"), "ms", &format!("{percentile}th percentile"), false, true)
                 }));
                 columns
             }
@@ -212,8 +189,7 @@ impl Kpi {
 }
 
 /// Columns of all KPIs, in order.
-pub static KPI_COLUMNS: LazyLock<Vec<KpiColumn>> =
-    LazyLock::new(|| CATALOGUE.iter().flat_map(Kpi::columns).collect());
+pub static KPI_COLUMNS: LazyLock<Vec<KpiColumn>> = LazyLock::new(|| CATALOGUE.iter().flat_map(Kpi::columns).collect());
 
 /// The KPIs whose counts the ratios divide by: for each KPI, (numerator, denominator).
 static QUOTIENTS: LazyLock<Vec<Option<(KpiId, KpiId)>>> = LazyLock::new(|| {
@@ -236,9 +212,7 @@ pub fn publish(tally: &Tally, numbers: &mut Vec<Number>) {
         let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
         match kpi.shape {
             Shape::Count | Shape::Gauge => numbers.push(Number::Int(count(id))),
-            Shape::Quantity { scale } => {
-                numbers.extend(publish_quantity(count(id), sum(id), scale))
-            }
+            Shape::Quantity { scale } => numbers.extend(publish_quantity(count(id), sum(id), scale)),
             Shape::Duration => numbers.extend(publish_duration(summarise(tally, id))),
             Shape::MeanOver { scale, .. } => {
                 let over = QUOTIENTS[id as usize].map_or(0, |(_, over)| count(over));
@@ -254,22 +228,14 @@ pub fn publish(tally: &Tally, numbers: &mut Vec<Number>) {
 
 /// A ratio of exact integers; null over nothing.
 fn quotient(numerator: i64, denominator: i64) -> Number {
-    if denominator == 0 {
-        Number::Null
-    } else {
-        Number::Float(numerator as f64 / denominator as f64)
-    }
+    if denominator == 0 { Number::Null } else { Number::Float(numerator as f64 / denominator as f64) }
 }
 
 fn publish_quantity(count: i64, sum: i64, scale: i64) -> [Number; 3] {
     if count == 0 {
         return [Number::Int(0), Number::Null, Number::Null];
     }
-    let total = if scale == 1 {
-        Number::Int(sum)
-    } else {
-        quotient(sum, scale)
-    };
+    let total = if scale == 1 { Number::Int(sum) } else { quotient(sum, scale) };
     [Number::Int(count), total, quotient(sum, count * scale)]
 }
 
@@ -301,22 +267,14 @@ mod tests {
     fn replies(values_ms: &[i64]) -> Tally {
         let mut entries = Vec::new();
         for &value in values_ms {
-            Moment::Reply {
-                reply_time_ms: Some(value),
-                first_response_time_ms: None,
-            }
-            .contribute(1, &mut entries);
+            Moment::Reply { reply_time_ms: Some(value), first_response_time_ms: None }.contribute(1, &mut entries);
         }
         Tally::from_entries(entries)
     }
 
     #[test]
     fn the_worked_example_of_response_times() {
-        let summary = summarise(
-            &replies(&[60_000, 45_000, 30_000, 50_000, 40_000]),
-            kpi_id("reply_time"),
-        )
-        .unwrap();
+        let summary = summarise(&replies(&[60_000, 45_000, 30_000, 50_000, 40_000]), kpi_id("reply_time")).unwrap();
         assert_eq!(summary.sum_ms as f64 / summary.count as f64, 45_000.0);
         assert_eq!((summary.min_ms, summary.max_ms), (30_000, 60_000));
         assert_eq!(summary.percentiles_ms, [45_000, 60_000, 60_000, 60_000]);
@@ -330,10 +288,7 @@ mod tests {
         hour.add(&roll_up(&second, RollUp::OverGroup));
         let mut day = roll_up(&hour, RollUp::OverTime);
         let summary = summarise(&day, kpi).unwrap();
-        assert_eq!(
-            (summary.count, summary.min_ms, summary.max_ms),
-            (4, 7, 900_001)
-        );
+        assert_eq!((summary.count, summary.min_ms, summary.max_ms), (4, 7, 900_001));
         // Take the extreme values back: the day follows, bit for bit.
         let mut change = roll_up(&roll_up(&second, RollUp::OverGroup), RollUp::OverTime);
         let mut before = roll_up(&hour, RollUp::OverTime);
@@ -350,17 +305,10 @@ mod tests {
     #[test]
     fn rolled_up_percentiles_stay_within_the_declared_error() {
         let values: Vec<i64> = (0..2_000).map(|n| 1_000 + n * n * 37 % 7_919_000).collect();
-        let summary = summarise(
-            &roll_up(&replies(&values), RollUp::OverGroup),
-            kpi_id("reply_time"),
-        )
-        .unwrap();
+        let summary = summarise(&roll_up(&replies(&values), RollUp::OverGroup), kpi_id("reply_time")).unwrap();
         let exact = summarise(&replies(&values), kpi_id("reply_time")).unwrap();
         for (estimate, exact) in summary.percentiles_ms.iter().zip(exact.percentiles_ms) {
-            assert!(
-                (estimate - exact).abs() as f64 <= exact as f64 * 0.008,
-                "{estimate} for {exact}"
-            );
+            assert!((estimate - exact).abs() as f64 <= exact as f64 * 0.008, "{estimate} for {exact}");
         }
     }
 
@@ -370,16 +318,7 @@ mod tests {
         publish(&replies(&[]), &mut numbers);
         assert_eq!(numbers.len(), KPI_COLUMNS.len());
         for (number, column) in numbers.iter().zip(KPI_COLUMNS.iter()) {
-            assert_eq!(
-                *number,
-                if column.nullable {
-                    Number::Null
-                } else {
-                    Number::Int(0)
-                },
-                "{}",
-                column.name
-            );
+            assert_eq!(*number, if column.nullable { Number::Null } else { Number::Int(0) }, "{}", column.name);
         }
     }
 
@@ -387,17 +326,11 @@ mod tests {
     fn ratings_average_to_the_worked_example() {
         let mut entries = Vec::new();
         for rating in [4, 5, 5, 4, 5] {
-            Moment::Rating {
-                csat_millionths: rating * 1_000_000,
-            }
-            .contribute(1, &mut entries);
+            Moment::Rating { csat_millionths: rating * 1_000_000 }.contribute(1, &mut entries);
         }
         let mut numbers = Vec::new();
         publish(&Tally::from_entries(entries), &mut numbers);
-        let mean = KPI_COLUMNS
-            .iter()
-            .position(|column| column.name == "csat_mean")
-            .unwrap();
+        let mean = KPI_COLUMNS.iter().position(|column| column.name == "csat_mean").unwrap();
         assert_eq!(numbers[mean], Number::Float(4.6));
     }
 }

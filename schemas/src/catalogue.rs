@@ -113,56 +113,20 @@ macro_rules! when {
     };
 }
 
-const fn count(
-    name: &'static str,
-    summary: &'static str,
-    measure: fn(&Moment) -> Option<i64>,
-) -> Kpi {
-    Kpi {
-        name,
-        unit: "1",
-        summary,
-        shape: Shape::Count,
-        measure,
-    }
+const fn count(name: &'static str, summary: &'static str, measure: fn(&Moment) -> Option<i64>) -> Kpi {
+    Kpi { name, unit: "1", summary, shape: Shape::Count, measure }
 }
 
-const fn duration(
-    name: &'static str,
-    summary: &'static str,
-    measure: fn(&Moment) -> Option<i64>,
-) -> Kpi {
-    Kpi {
-        name,
-        unit: "ms",
-        summary,
-        shape: Shape::Duration,
-        measure,
-    }
+const fn duration(name: &'static str, summary: &'static str, measure: fn(&Moment) -> Option<i64>) -> Kpi {
+    Kpi { name, unit: "ms", summary, shape: Shape::Duration, measure }
 }
 
 /// Every KPI, in the order of the published columns.
 pub static CATALOGUE: &[Kpi] = &[
-    count(
-        "messages_inbound_count",
-        "Public messages of customers",
-        when!(Moment::MessageInbound => Some(1)),
-    ),
-    count(
-        "messages_outbound_count",
-        "Public messages of agents and bots",
-        when!(Moment::MessageOutbound => Some(1)),
-    ),
-    count(
-        "messages_private_count",
-        "Private notes",
-        when!(Moment::MessagePrivate => Some(1)),
-    ),
-    count(
-        "replies_count",
-        "Public human replies",
-        when!(Moment::Reply { .. } => Some(1)),
-    ),
+    count("messages_inbound_count", "Public messages of customers", when!(Moment::MessageInbound => Some(1))),
+    count("messages_outbound_count", "Public messages of agents and bots", when!(Moment::MessageOutbound => Some(1))),
+    count("messages_private_count", "Private notes", when!(Moment::MessagePrivate => Some(1))),
+    count("replies_count", "Public human replies", when!(Moment::Reply { .. } => Some(1))),
     duration(
         "reply_time",
         "First of a run of unanswered customer messages to the next public human reply",
@@ -173,16 +137,8 @@ pub static CATALOGUE: &[Kpi] = &[
         "First customer message of a cycle, or a later bot handoff, to the first public human reply",
         when!(Moment::Reply { first_response_time_ms, .. } => first_response_time_ms),
     ),
-    count(
-        "resolutions_count",
-        "Resolves",
-        when!(Moment::Resolve { .. } => Some(1)),
-    ),
-    count(
-        "reopens_count",
-        "Resolved conversations that came back",
-        when!(Moment::Reopen => Some(1)),
-    ),
+    count("resolutions_count", "Resolves", when!(Moment::Resolve { .. } => Some(1))),
+    count("reopens_count", "Resolved conversations that came back", when!(Moment::Reopen => Some(1))),
     duration(
         "full_resolution_time",
         "Creation to the latest resolve; not there while the conversation is open again",
@@ -233,30 +189,21 @@ pub static CATALOGUE: &[Kpi] = &[
         name: "sentiment_mean",
         unit: "score -1..1",
         summary: "Mean sentiment of scored customer messages, -1 (negative) to 1 (positive)",
-        shape: Shape::MeanOver {
-            count: "scored_turns_count",
-            scale: SCORE_SCALE as i64,
-        },
+        shape: Shape::MeanOver { count: "scored_turns_count", scale: SCORE_SCALE as i64 },
         measure: when!(Moment::ScoredTurn { sentiment, .. } => Some(sentiment)),
     },
     Kpi {
         name: "negative_turn_ratio",
         unit: "ratio 0..1",
         summary: "Share of scored customer messages that are negative",
-        shape: Shape::MeanOver {
-            count: "scored_turns_count",
-            scale: 1,
-        },
+        shape: Shape::MeanOver { count: "scored_turns_count", scale: 1 },
         measure: when!(Moment::ScoredTurn { negative, .. } => Some(i64::from(negative))),
     },
     Kpi {
         name: "coverage_ratio",
         unit: "ratio 0..1",
         summary: "Scored turns / eligible turns: how far the model has come",
-        shape: Shape::Share {
-            part: "scored_turns_count",
-            whole: "eligible_turns_count",
-        },
+        shape: Shape::Share { part: "scored_turns_count", whole: "eligible_turns_count" },
         measure: |_| None,
     },
 ];
@@ -276,25 +223,14 @@ impl Moment {
         Moment::MessageInbound,
         Moment::MessageOutbound,
         Moment::MessagePrivate,
-        Moment::Reply {
-            reply_time_ms: Some(1),
-            first_response_time_ms: Some(1),
-        },
-        Moment::Resolve {
-            cycle_resolution_time_ms: Some(1),
-        },
+        Moment::Reply { reply_time_ms: Some(1), first_response_time_ms: Some(1) },
+        Moment::Resolve { cycle_resolution_time_ms: Some(1) },
         Moment::Reopen,
-        Moment::LastResolve {
-            full_resolution_time_ms: Some(1),
-            turns: 1,
-        },
+        Moment::LastResolve { full_resolution_time_ms: Some(1), turns: 1 },
         Moment::Rating { csat_millionths: 1 },
         Moment::Silence,
         Moment::EligibleTurn,
-        Moment::ScoredTurn {
-            sentiment: 1,
-            negative: true,
-        },
+        Moment::ScoredTurn { sentiment: 1, negative: true },
         Moment::Unattended(1),
     ];
 
@@ -324,20 +260,14 @@ impl Moment {
                 continue;
             };
             match kpi.shape {
-                Shape::Count | Shape::Gauge => {
-                    entries.push((Slot::new(id, SlotKind::Count, 0), sign * value))
-                }
+                Shape::Count | Shape::Gauge => entries.push((Slot::new(id, SlotKind::Count, 0), sign * value)),
                 // A duration is never negative: the fold yields none for events out of order.
-                Shape::Duration => {
-                    entries.push((Slot::new(id, SlotKind::Value, value.max(0) as u64), sign))
-                }
+                Shape::Duration => entries.push((Slot::new(id, SlotKind::Value, value.max(0) as u64), sign)),
                 Shape::Quantity { .. } => {
                     entries.push((Slot::new(id, SlotKind::Count, 0), sign));
                     entries.push((Slot::new(id, SlotKind::Sum, 0), sign * value));
                 }
-                Shape::MeanOver { .. } => {
-                    entries.push((Slot::new(id, SlotKind::Sum, 0), sign * value))
-                }
+                Shape::MeanOver { .. } => entries.push((Slot::new(id, SlotKind::Sum, 0), sign * value)),
                 Shape::Share { .. } => {}
             }
         }
@@ -349,11 +279,7 @@ static KPIS_BY_MOMENT: LazyLock<Vec<Vec<KpiId>>> = LazyLock::new(|| {
     let reads = |moment: &Moment, id: &KpiId| (CATALOGUE[*id as usize].measure)(moment).is_some();
     Moment::SAMPLES
         .iter()
-        .map(|moment| {
-            (0..CATALOGUE.len() as KpiId)
-                .filter(|id| reads(moment, id))
-                .collect()
-        })
+        .map(|moment| (0..CATALOGUE.len() as KpiId).filter(|id| reads(moment, id)).collect())
         .collect()
 });
 
@@ -364,12 +290,7 @@ mod tests {
     #[test]
     fn names_are_unique_and_references_resolve() {
         for (position, kpi) in CATALOGUE.iter().enumerate() {
-            assert_eq!(
-                kpi_id(kpi.name) as usize,
-                position,
-                "{} is declared twice",
-                kpi.name
-            );
+            assert_eq!(kpi_id(kpi.name) as usize, position, "{} is declared twice", kpi.name);
             match kpi.shape {
                 Shape::MeanOver { count, .. } => {
                     assert_eq!(CATALOGUE[kpi_id(count) as usize].shape, Shape::Count)
@@ -386,15 +307,8 @@ mod tests {
     #[test]
     fn every_kpi_with_sums_of_its_own_is_fed_by_some_moment() {
         for (id, kpi) in CATALOGUE.iter().enumerate() {
-            let fed = KPIS_BY_MOMENT
-                .iter()
-                .any(|kpis| kpis.contains(&(id as KpiId)));
-            assert_eq!(
-                fed,
-                !matches!(kpi.shape, Shape::Share { .. }),
-                "{}",
-                kpi.name
-            );
+            let fed = KPIS_BY_MOMENT.iter().any(|kpis| kpis.contains(&(id as KpiId)));
+            assert_eq!(fed, !matches!(kpi.shape, Shape::Share { .. }), "{}", kpi.name);
         }
     }
 

@@ -51,10 +51,8 @@ pub fn day_of(time_ms: TimeMs) -> i32 {
 
 /// The date of a day counted from 1970-01-01, as `YYYY-MM-DD`.
 pub fn date_string(day: i32) -> String {
-    DateTime::from_timestamp_millis(i64::from(day) * DAY_MS).map_or_else(
-        || format!("day-{day}"),
-        |date| date.format("%Y-%m-%d").to_string(),
-    )
+    DateTime::from_timestamp_millis(i64::from(day) * DAY_MS)
+        .map_or_else(|| format!("day-{day}"), |date| date.format("%Y-%m-%d").to_string())
 }
 
 /// Why a text is no time.
@@ -71,11 +69,7 @@ pub enum TimeError {
 /// # Errors
 /// [`TimeError::OutOfRange`].
 pub fn in_range(time_ms: i64) -> Result<TimeMs, TimeError> {
-    if (EARLIEST_MS..LATEST_MS).contains(&time_ms) {
-        Ok(time_ms)
-    } else {
-        Err(TimeError::OutOfRange)
-    }
+    if (EARLIEST_MS..LATEST_MS).contains(&time_ms) { Ok(time_ms) } else { Err(TimeError::OutOfRange) }
 }
 
 /// Parses RFC 3339 with an offset, or integer milliseconds since the Unix epoch. Fractions of a millisecond are cut.
@@ -93,10 +87,8 @@ pub fn parse_time(text: &str) -> Result<TimeMs, TimeError> {
 
 /// A time as RFC 3339 in UTC with milliseconds.
 pub fn format_time(time_ms: TimeMs) -> String {
-    DateTime::from_timestamp_millis(time_ms).map_or_else(
-        || time_ms.to_string(),
-        |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
-    )
+    DateTime::from_timestamp_millis(time_ms)
+        .map_or_else(|| time_ms.to_string(), |time| time.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
 #[cfg(test)]
@@ -105,29 +97,17 @@ mod tests {
 
     #[test]
     fn offsets_and_integers_name_the_same_instant() {
-        assert_eq!(
-            parse_time("2024-03-01T12:00:00+02:00"),
-            Ok(1_709_287_200_000)
-        );
+        assert_eq!(parse_time("2024-03-01T12:00:00+02:00"), Ok(1_709_287_200_000));
         assert_eq!(parse_time("1709287200000"), Ok(1_709_287_200_000));
-        assert_eq!(
-            parse_time("2024-03-01T10:00:00.123Z"),
-            Ok(1_709_287_200_123)
-        );
+        assert_eq!(parse_time("2024-03-01T10:00:00.123Z"), Ok(1_709_287_200_123));
     }
 
     #[test]
     fn what_is_no_time_is_said() {
         assert_eq!(parse_time("2024-03-01 12:00"), Err(TimeError::Malformed));
         assert_eq!(parse_time("yesterday"), Err(TimeError::Malformed));
-        assert_eq!(
-            parse_time("9999-01-01T00:00:00Z"),
-            Err(TimeError::OutOfRange)
-        );
-        assert_eq!(
-            parse_time("0000-01-01T00:00:00Z"),
-            Err(TimeError::OutOfRange)
-        );
+        assert_eq!(parse_time("9999-01-01T00:00:00Z"), Err(TimeError::OutOfRange));
+        assert_eq!(parse_time("0000-01-01T00:00:00Z"), Err(TimeError::OutOfRange));
         assert_eq!(parse_time("-1"), Err(TimeError::OutOfRange));
     }
 
@@ -136,10 +116,7 @@ mod tests {
         let start = 1_709_287_200_000;
         assert_eq!(Window::Hour.start_ms(start), start);
         assert_eq!(Window::Hour.start_ms(start + HOUR_MS - 1), start);
-        assert_eq!(
-            Window::Hour.start_ms(start + HOUR_MS),
-            Window::Hour.end_ms(start)
-        );
+        assert_eq!(Window::Hour.start_ms(start + HOUR_MS), Window::Hour.end_ms(start));
         assert_eq!(date_string(day_of(start)), "2024-03-01");
     }
 }

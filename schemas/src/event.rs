@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeMs;
 use crate::prediction::TextKey;
-use crate::symbol::{self, Symbol};
+use crate::symbol::Symbol;
 
 /// Declares an enum of the event model together with the names its values have in the input.
 macro_rules! named_enum {
@@ -178,15 +178,6 @@ impl Status {
     }
 }
 
-/// `op`: whether a delivery asserts or removes its event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum Op {
-    /// The event happened.
-    Assert,
-    /// The event with this identity and every lower version is removed.
-    Retract,
-}
-
 /// What the dataflow keeps of a text: its content key, never the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TextRef {
@@ -231,13 +222,11 @@ pub enum Body {
     /// `assigned` and `transferred`.
     Assigned {
         /// The new owner.
-        #[serde(with = "symbol::compact")]
         agent: Option<Symbol>,
     },
     /// `segment_started`.
     SegmentStarted {
         /// The connected agent.
-        #[serde(with = "symbol::compact")]
         agent: Option<Symbol>,
     },
     /// `bot_handoff`.
@@ -245,10 +234,8 @@ pub enum Body {
     /// `csat_rated`.
     Rated {
         /// Which survey; none means the conversation's own.
-        #[serde(with = "symbol::compact")]
         survey: Option<Symbol>,
         /// The rated agent, where the survey names one.
-        #[serde(with = "symbol::compact")]
         agent: Option<Symbol>,
         /// Scaled to 1..5, in millionths.
         csat_millionths: i64,
@@ -335,6 +322,22 @@ impl EventKey {
     }
 }
 
+/// What a delivery says about its event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Statement {
+    /// It happened in a conversation.
+    Happened(ConversationKey, Box<Event>),
+    /// It happened outside any conversation (dimensions, labels, requests).
+    Outside,
+    /// It and every lower version is removed.
+    Retracted {
+        /// `source`.
+        source: Symbol,
+        /// `event_id`.
+        event_id: CompactString,
+    },
+}
+
 /// One input row that passed validation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
@@ -342,16 +345,12 @@ pub struct Delivery {
     pub key: EventKey,
     /// `source_version`.
     pub version: i64,
-    /// Assert or retract.
-    pub op: Op,
     /// Hash of the content (all columns but `ingest_time`); tells a redelivery from a conflict.
     pub content: u64,
-    /// `event_time`; none for a retract that gives no time.
+    /// `event_time`; none for a retract.
     pub time_ms: Option<TimeMs>,
-    /// The conversation, for events of one.
-    pub conversation: Option<ConversationKey>,
-    /// The event, for asserted events of a conversation.
-    pub event: Option<Box<Event>>,
+    /// What it says.
+    pub statement: Statement,
     /// Where it was read.
     pub origin: Origin,
 }

@@ -41,10 +41,7 @@ mod tests {
         while value < 1 << 43 {
             let middle = bucket_middle(bucket_of(value));
             let error = middle.abs_diff(value) as f64;
-            assert!(
-                error <= value as f64 * RELATIVE_ERROR_MAX,
-                "{value} -> {middle}"
-            );
+            assert!(error <= value as f64 * RELATIVE_ERROR_MAX, "{value} -> {middle}");
             assert_eq!(bucket_of(middle), bucket_of(value));
             value += 1 + value / 97;
         }

@@ -8,8 +8,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::clock::{TimeError, TimeMs, in_range, parse_time};
 use crate::columns::{Column, RawValue, Row};
 use crate::event::{
-    ActorType, Body, ConversationKey, Delivery, Direction, Event, EventKey, EventType, Op, Origin,
-    Status, TextRef, Visibility, mix,
+    ActorType, Body, ConversationKey, Delivery, Direction, Event, EventKey, EventType, Origin, Statement, Status,
+    TextRef, Visibility, mix,
 };
 use crate::prediction::{TextKey, TextRequest};
 use crate::reject::{Reason, Reject, RejectedRow, cut_raw};
@@ -37,11 +37,7 @@ pub struct Problem {
 
 impl Problem {
     fn new(reason: Reason, column: Column, message: impl Into<String>) -> Self {
-        Self {
-            reason,
-            field: column.name(),
-            message: message.into(),
-        }
+        Self { reason, field: column.name(), message: message.into() }
     }
 }
 
@@ -55,12 +51,10 @@ pub fn normalise(row: &impl Row, origin: Origin) -> Result<Normalised, Box<Rejec
 
 /// Builds the reject of a row from whatever of its identity can be read.
 fn rejected(row: &impl Row, origin: Origin, problem: Problem) -> RejectedRow {
-    let [tenant, source, event_id] = [Column::TenantId, Column::Source, Column::EventId]
-        .map(|column| required(row, column).ok());
+    let [tenant, source, event_id] =
+        [Column::TenantId, Column::Source, Column::EventId].map(|column| required(row, column).ok());
     let key = match (&tenant, &source, &event_id) {
-        (Some(tenant), Some(source), Some(event_id)) => {
-            Some(EventKey::of(tenant, source, event_id))
-        }
+        (Some(tenant), Some(source), Some(event_id)) => Some(EventKey::of(tenant, source, event_id)),
         _ => None,
     };
     let reject = Reject {
@@ -74,14 +68,7 @@ fn rejected(row: &impl Row, origin: Origin, problem: Problem) -> RejectedRow {
         event_id: event_id.map(Cow::into_owned),
         raw: Some(cut_raw(row.raw().as_bytes())),
     };
-    RejectedRow {
-        key,
-        version: integer(row, Column::SourceVersion)
-            .ok()
-            .flatten()
-            .unwrap_or(0),
-        reject,
-    }
+    RejectedRow { key, version: integer(row, Column::SourceVersion).ok().flatten().unwrap_or(0), reject }
 }
 
 fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
@@ -90,22 +77,19 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let source = required(row, Column::Source)?;
     let event_id = required(row, Column::EventId)?;
     let version = integer(row, Column::SourceVersion)?.unwrap_or(0);
-    let op = op(row)?;
     let mut delivery = Delivery {
         key: EventKey::of(&tenant, &source, &event_id),
         version,
-        op,
         content,
         time_ms: None,
-        conversation: None,
-        event: None,
+        statement: Statement::Outside,
         origin,
     };
-    if op == Op::Retract {
-        return Ok(Normalised {
-            delivery,
-            text: None,
-        });
+    let source = Symbol::new(&source);
+    let event_id = CompactString::from(event_id.as_ref());
+    if is_retract(row)? {
+        delivery.statement = Statement::Retracted { source, event_id };
+        return Ok(Normalised { delivery, text: None });
     }
     let event_type = event_type(row)?;
     let time_ms = event_time(row)?;
@@ -114,27 +98,17 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let conversation = text(row, Column::ConversationId)?.filter(|id| !id.is_empty());
     let Some(conversation) = conversation else {
         return if event_type.needs_conversation() {
-            Err(Problem::new(
-                Reason::MissingField,
-                Column::ConversationId,
-                "an event of a conversation needs its id",
-            ))
+            Err(Problem::new(Reason::MissingField, Column::ConversationId, "an event of a conversation needs its id"))
         } else {
-            Ok(Normalised {
-                delivery,
-                text: None,
-            })
+            Ok(Normalised { delivery, text: None })
         };
     };
-    delivery.conversation = Some(ConversationKey {
-        tenant: Symbol::new(&tenant),
-        conversation: Symbol::new(&conversation),
-    });
+    let conversation = ConversationKey { tenant: Symbol::new(&tenant), conversation: Symbol::new(&conversation) };
     let mut message_text = None;
     let body = body(row, event_type, &mut message_text)?;
     let event = Event {
-        source: Symbol::new(&source),
-        event_id: CompactString::from(event_id.as_ref()),
+        source,
+        event_id,
         time_ms,
         channel: symbol(row, Column::Channel)?,
         actor_type,
@@ -143,7 +117,7 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
         origin,
     };
     let text = message_text.filter(|_| may_be_scored(&event));
-    delivery.event = Some(Box::new(event));
+    delivery.statement = Statement::Happened(conversation, Box::new(event));
     Ok(Normalised { delivery, text })
 }
 
@@ -154,22 +128,11 @@ fn check_types_and_hash(row: &impl Row) -> Result<u64, Problem> {
         let value = row.get(column);
         if !value.fits(column.kind()) {
             // A time of the wrong type is a bad time: that is what the sender has to look at.
-            let reason = if column == Column::EventTime {
-                Reason::BadTime
-            } else {
-                Reason::BadType
-            };
-            let message = format!(
-                "expected {}, found {}",
-                column.kind().describe(),
-                value.describe()
-            );
+            let reason = if column == Column::EventTime { Reason::BadTime } else { Reason::BadType };
+            let message = format!("expected {}, found {}", column.kind().describe(), value.describe());
             return Err(Problem::new(reason, column, message));
         }
-        if matches!(
-            column,
-            Column::IngestTime | Column::SourceVersion | Column::Op
-        ) {
+        if matches!(column, Column::IngestTime | Column::SourceVersion | Column::Op) {
             continue;
         }
         // Columns combine by addition, so the order in which a format lists them does not matter.
@@ -180,9 +143,7 @@ fn check_types_and_hash(row: &impl Row) -> Result<u64, Problem> {
                 Ok(time_ms) => mix(time_ms as u64 ^ seed),
                 Err(_) => xxh3_64_with_seed(text.as_bytes(), seed),
             },
-            RawValue::Text(text) | RawValue::Nested(text) => {
-                xxh3_64_with_seed(text.as_bytes(), seed)
-            }
+            RawValue::Text(text) | RawValue::Nested(text) => xxh3_64_with_seed(text.as_bytes(), seed),
             RawValue::Int(number) | RawValue::Time(number) => mix(number as u64 ^ seed),
             RawValue::Float(number) if number.fract() == 0.0 => mix(number as i64 as u64 ^ seed),
             RawValue::Float(number) => mix(number.to_bits() ^ seed),
@@ -197,29 +158,19 @@ fn text<R: Row>(row: &R, column: Column) -> Result<Option<Cow<'_, str>>, Problem
     match row.get(column) {
         RawValue::Null => Ok(None),
         RawValue::Text(text) => Ok(Some(text)),
-        other => Err(Problem::new(
-            Reason::BadType,
-            column,
-            format!("expected a text, found {}", other.describe()),
-        )),
+        other => Err(Problem::new(Reason::BadType, column, format!("expected a text, found {}", other.describe()))),
     }
 }
 
 fn required<R: Row>(row: &R, column: Column) -> Result<Cow<'_, str>, Problem> {
     match text(row, column)? {
         Some(text) if !text.is_empty() => Ok(text),
-        _ => Err(Problem::new(
-            Reason::MissingField,
-            column,
-            "this column is required and is missing or empty",
-        )),
+        _ => Err(Problem::new(Reason::MissingField, column, "this column is required and is missing or empty")),
     }
 }
 
 fn symbol<R: Row>(row: &R, column: Column) -> Result<Option<Symbol>, Problem> {
-    Ok(text(row, column)?
-        .filter(|text| !text.is_empty())
-        .map(|text| Symbol::new(&text)))
+    Ok(text(row, column)?.filter(|text| !text.is_empty()).map(|text| Symbol::new(&text)))
 }
 
 fn integer(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
@@ -227,23 +178,15 @@ fn integer(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
         RawValue::Null => Ok(None),
         RawValue::Int(number) => Ok(Some(number)),
         value @ RawValue::Float(number) if value.fits(column.kind()) => Ok(Some(number as i64)),
-        other => Err(Problem::new(
-            Reason::BadType,
-            column,
-            format!("expected an integer, found {}", other.describe()),
-        )),
+        other => Err(Problem::new(Reason::BadType, column, format!("expected an integer, found {}", other.describe()))),
     }
 }
 
-fn op(row: &impl Row) -> Result<Op, Problem> {
+fn is_retract(row: &impl Row) -> Result<bool, Problem> {
     match text(row, Column::Op)?.as_deref() {
-        None | Some("" | "assert") => Ok(Op::Assert),
-        Some("retract") => Ok(Op::Retract),
-        Some(_) => Err(Problem::new(
-            Reason::UnknownEnum,
-            Column::Op,
-            "expected assert or retract",
-        )),
+        None | Some("" | "assert") => Ok(false),
+        Some("retract") => Ok(true),
+        Some(_) => Err(Problem::new(Reason::UnknownEnum, Column::Op, "expected assert or retract")),
     }
 }
 
@@ -251,11 +194,7 @@ fn event_type(row: &impl Row) -> Result<EventType, Problem> {
     let name = required(row, Column::EventType)?;
     EventType::parse(&name).ok_or_else(|| {
         let shown: String = name.chars().take(60).collect();
-        Problem::new(
-            Reason::UnknownEventType,
-            Column::EventType,
-            format!("the event model has no type {shown:?}"),
-        )
+        Problem::new(Reason::UnknownEventType, Column::EventType, format!("the event model has no type {shown:?}"))
     })
 }
 
@@ -273,11 +212,9 @@ fn event_time(row: &impl Row) -> Result<TimeMs, Problem> {
         _ => Err(TimeError::Malformed),
     };
     time.map_err(|error| match error {
-        TimeError::Malformed => Problem::new(
-            Reason::BadTime,
-            Column::EventTime,
-            "expected RFC 3339 with an offset or integer milliseconds",
-        ),
+        TimeError::Malformed => {
+            Problem::new(Reason::BadTime, Column::EventTime, "expected RFC 3339 with an offset or integer milliseconds")
+        }
         TimeError::OutOfRange => Problem::new(
             Reason::OutOfRange,
             Column::EventTime,
@@ -286,39 +223,25 @@ fn event_time(row: &impl Row) -> Result<TimeMs, Problem> {
     })
 }
 
-fn parse_enum<T>(
-    row: &impl Row,
-    column: Column,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, Problem> {
+fn parse_enum<T>(row: &impl Row, column: Column, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
     match text(row, column)? {
         None => Ok(None),
         Some(name) if name.is_empty() => Ok(None),
         Some(name) => parse(&name).map(Some).ok_or_else(|| {
             let shown: String = name.chars().take(60).collect();
-            Problem::new(
-                Reason::UnknownEnum,
-                column,
-                format!("the event model has no {} {shown:?}", column.name()),
-            )
+            Problem::new(Reason::UnknownEnum, column, format!("the event model has no {} {shown:?}", column.name()))
         }),
     }
 }
 
-fn body(
-    row: &impl Row,
-    event_type: EventType,
-    message_text: &mut Option<TextRequest>,
-) -> Result<Body, Problem> {
+fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextRequest>) -> Result<Body, Problem> {
     Ok(match event_type {
         EventType::ConversationCreated => Body::Created,
         EventType::MessageCreated => Body::Message {
-            message_id: text(row, Column::MessageId)?.map_or_else(CompactString::default, |id| {
-                CompactString::from(id.as_ref())
-            }),
+            message_id: text(row, Column::MessageId)?
+                .map_or_else(CompactString::default, |id| CompactString::from(id.as_ref())),
             direction: parse_enum(row, Column::Direction, Direction::parse)?,
-            visibility: parse_enum(row, Column::Visibility, Visibility::parse)?
-                .unwrap_or(Visibility::Public),
+            visibility: parse_enum(row, Column::Visibility, Visibility::parse)?.unwrap_or(Visibility::Public),
             text: take_text(row, message_text)?,
         },
         EventType::MessageEdited => Body::Edited {
@@ -333,12 +256,8 @@ fn body(
             required(row, Column::ToStatus)?;
             Body::Status(parse_enum(row, Column::ToStatus, Status::parse)?.unwrap_or(Status::Open))
         }
-        EventType::Assigned | EventType::Transferred => Body::Assigned {
-            agent: symbol(row, Column::AgentId)?,
-        },
-        EventType::SegmentStarted => Body::SegmentStarted {
-            agent: symbol(row, Column::AgentId)?,
-        },
+        EventType::Assigned | EventType::Transferred => Body::Assigned { agent: symbol(row, Column::AgentId)? },
+        EventType::SegmentStarted => Body::SegmentStarted { agent: symbol(row, Column::AgentId)? },
         EventType::BotHandoff => Body::Handoff,
         EventType::CsatRated => Body::Rated {
             survey: symbol(row, Column::SurveyId)?,
@@ -355,20 +274,13 @@ fn body(
     })
 }
 
-fn take_text(
-    row: &impl Row,
-    message_text: &mut Option<TextRequest>,
-) -> Result<Option<TextRef>, Problem> {
-    let Some(content) = text(row, Column::Text)?.filter(|content| !content.trim().is_empty())
-    else {
+fn take_text(row: &impl Row, message_text: &mut Option<TextRequest>) -> Result<Option<TextRef>, Problem> {
+    let Some(content) = text(row, Column::Text)?.filter(|content| !content.trim().is_empty()) else {
         return Ok(None);
     };
     let key = TextKey::of(&content);
     let chars = u32::try_from(content.chars().count()).unwrap_or(u32::MAX);
-    *message_text = Some(TextRequest {
-        key,
-        text: content.into_owned(),
-    });
+    *message_text = Some(TextRequest { key, text: content.into_owned() });
     Ok(Some(TextRef { key, chars }))
 }
 
@@ -376,13 +288,8 @@ fn take_text(
 /// it changes is known only inside the conversation.
 fn may_be_scored(event: &Event) -> bool {
     match &event.body {
-        Body::Message {
-            direction,
-            visibility,
-            ..
-        } => {
-            *visibility == Visibility::Public
-                && speaker(event.actor_type, *direction, event.actor).is_some()
+        Body::Message { direction, visibility, .. } => {
+            *visibility == Visibility::Public && speaker(event.actor_type, *direction, event.actor).is_some()
         }
         Body::Edited { .. } => true,
         _ => false,
@@ -413,19 +320,11 @@ fn scaled_rating(row: &impl Row) -> Result<i64, Problem> {
         _ => None,
     };
     let Some(rating) = number(Column::Rating) else {
-        return Err(Problem::new(
-            Reason::MissingField,
-            Column::Rating,
-            "a rating event needs its rating",
-        ));
+        return Err(Problem::new(Reason::MissingField, Column::Rating, "a rating event needs its rating"));
     };
     let scale = number(Column::RatingScale).unwrap_or(5.0);
     if !(2.0..=1000.0).contains(&scale) || scale.fract() != 0.0 {
-        return Err(Problem::new(
-            Reason::OutOfRange,
-            Column::RatingScale,
-            "expected a whole number from 2 to 1000",
-        ));
+        return Err(Problem::new(Reason::OutOfRange, Column::RatingScale, "expected a whole number from 2 to 1000"));
     }
     if !(1.0..=scale).contains(&rating) {
         return Err(Problem::new(

@@ -85,13 +85,8 @@ impl Symbol {
     /// # Panics
     /// When no symbol of this process has the number.
     pub fn from_index(index: u32) -> Self {
-        let symbol = NonZeroU32::new(index)
-            .map(Self)
-            .expect("symbol numbers start at 1");
-        assert!(
-            TABLE.contains(symbol),
-            "a stored symbol belongs to this process"
-        );
+        let symbol = NonZeroU32::new(index).map(Self).expect("symbol numbers start at 1");
+        assert!(TABLE.contains(symbol), "a stored symbol belongs to this process");
         symbol
     }
 }
@@ -99,12 +94,8 @@ impl Symbol {
 impl Table {
     fn intern(&self, text: &str, hash: u64) -> (Symbol, &'static str) {
         let shard = &self.shards[(hash >> 32) as usize % SHARDS];
-        let mut shard = shard
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Some(&(_, symbol, text)) =
-            shard.find(hash, |(other, _, known)| *other == hash && *known == text)
-        {
+        let mut shard = shard.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some(&(_, symbol, text)) = shard.find(hash, |(other, _, known)| *other == hash && *known == text) {
             return (symbol, text);
         }
         let text: &'static str = Box::leak(text.to_owned().into_boxed_str());
@@ -114,40 +105,28 @@ impl Table {
     }
 
     fn append(&self, entry: Entry) -> Symbol {
-        let mut blocks = self
-            .blocks
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut blocks = self.blocks.write().unwrap_or_else(|poisoned| poisoned.into_inner());
         if blocks.last().is_none_or(|block| block.len() == BLOCK) {
             blocks.push(Vec::with_capacity(BLOCK));
         }
         let full = (blocks.len() - 1) * BLOCK;
         let block = blocks.last_mut().expect("a block was pushed above");
         block.push(entry);
-        let number = u32::try_from(full + block.len())
-            .expect("fewer than 2^32 distinct strings in one process");
+        let number = u32::try_from(full + block.len()).expect("fewer than 2^32 distinct strings in one process");
         Symbol(NonZeroU32::new(number).expect("the block is not empty"))
     }
 
     fn entry(&self, symbol: Symbol) -> (&'static str, u64) {
         let position = symbol.0.get() as usize - 1;
-        let blocks = self
-            .blocks
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let blocks = self.blocks.read().unwrap_or_else(|poisoned| poisoned.into_inner());
         let entry = &blocks[position / BLOCK][position % BLOCK];
         (entry.text, entry.hash)
     }
 
     fn contains(&self, symbol: Symbol) -> bool {
         let position = symbol.0.get() as usize - 1;
-        let blocks = self
-            .blocks
-            .read()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        blocks
-            .get(position / BLOCK)
-            .is_some_and(|block| position % BLOCK < block.len())
+        let blocks = self.blocks.read().unwrap_or_else(|poisoned| poisoned.into_inner());
+        blocks.get(position / BLOCK).is_some_and(|block| position % BLOCK < block.len())
     }
 }
 
@@ -172,34 +151,6 @@ impl Serialize for Symbol {
 impl<'de> Deserialize<'de> for Symbol {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         <std::borrow::Cow<'de, str>>::deserialize(deserializer).map(|text| Symbol::new(&text))
-    }
-}
-
-/// `#[serde(with = "symbol::compact")]`: stores the process-private number. For state that never leaves the process.
-pub mod compact {
-    use super::Symbol;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    /// Writes the number, 0 for none.
-    ///
-    /// # Errors
-    /// Those of the serializer.
-    pub fn serialize<S: Serializer>(
-        symbol: &Option<Symbol>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        symbol.map_or(0, Symbol::index).serialize(serializer)
-    }
-
-    /// Reads what [`serialize`] wrote.
-    ///
-    /// # Errors
-    /// Those of the deserializer.
-    pub fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Symbol>, D::Error> {
-        let index = u32::deserialize(deserializer)?;
-        Ok((index != 0).then(|| Symbol::from_index(index)))
     }
 }
 
@@ -250,12 +201,7 @@ mod tests {
     #[test]
     fn equal_strings_are_one_symbol_across_threads() {
         let names: Vec<String> = (0..5_000).map(|n| format!("symbol-test-{n}")).collect();
-        let intern = |names: &[String]| {
-            names
-                .iter()
-                .map(|name| Symbol::new(name))
-                .collect::<Vec<_>>()
-        };
+        let intern = |names: &[String]| names.iter().map(|name| Symbol::new(name)).collect::<Vec<_>>();
         let (here, there) = std::thread::scope(|scope| {
             let other = scope.spawn(|| intern(&names));
             (intern(&names), other.join().unwrap())
@@ -271,9 +217,6 @@ mod tests {
     fn the_wire_form_is_the_string() {
         let json = serde_json::to_string(&Symbol::new("voice")).unwrap();
         assert_eq!(json, "\"voice\"");
-        assert_eq!(
-            serde_json::from_str::<Symbol>(&json).unwrap(),
-            Symbol::new("voice")
-        );
+        assert_eq!(serde_json::from_str::<Symbol>(&json).unwrap(), Symbol::new("voice"));
     }
 }

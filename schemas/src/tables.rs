@@ -124,10 +124,7 @@ fn float(name: &str, nullable: bool, unit: &str, description: &str) -> Field {
 fn kpi_fields(with_agent: bool) -> Vec<Field> {
     let mut fields = vec![text("tenant_id", "Business that owns the conversations")];
     if with_agent {
-        fields.push(optional_text(
-            "agent_id",
-            "Agent who is credited; null for nobody",
-        ));
+        fields.push(optional_text("agent_id", "Agent who is credited; null for nobody"));
     }
     fields.extend([
         text("channel", "Channel of the conversation"),
@@ -135,18 +132,8 @@ fn kpi_fields(with_agent: bool) -> Vec<Field> {
         time("window_end", "End of the window, exclusive"),
     ]);
     fields.extend(KPI_COLUMNS.iter().map(|column| {
-        let data_type = if column.float {
-            DataType::Float64
-        } else {
-            DataType::Int64
-        };
-        field(
-            &column.name,
-            data_type,
-            column.nullable,
-            column.unit,
-            &column.description,
-        )
+        let data_type = if column.float { DataType::Float64 } else { DataType::Int64 };
+        field(&column.name, data_type, column.nullable, column.unit, &column.description)
     }));
     fields
 }
@@ -155,10 +142,7 @@ fn conversation_facts_fields() -> Vec<Field> {
     vec![
         text("tenant_id", "Business that owns the conversation"),
         text("conversation_id", "Conversation"),
-        count(
-            "cycle",
-            "Number of the cycle, from 1; a reopen begins the next",
-        ),
+        count("cycle", "Number of the cycle, from 1; a reopen begins the next"),
         text("channel", "Channel of the conversation"),
         time("conversation_created_at", "Creation of the conversation"),
         time("cycle_opened_at", "Opening of the cycle"),
@@ -168,48 +152,21 @@ fn conversation_facts_fields() -> Vec<Field> {
         optional_text("resolved_by_agent_id", "Agent credited with the resolve"),
         optional_text("first_reply_agent_id", "Agent who gave the first response"),
         count("messages_inbound_count", "Public customer messages"),
-        count(
-            "messages_outbound_count",
-            "Public messages of agents and bots",
-        ),
+        count("messages_outbound_count", "Public messages of agents and bots"),
         count("messages_private_count", "Private notes"),
         count("replies_count", "Public human replies"),
-        count(
-            "eligible_turns_count",
-            "Customer messages that can be scored",
-        ),
-        optional_time(
-            "first_customer_message_at",
-            "First customer message of the cycle",
-        ),
+        count("eligible_turns_count", "Customer messages that can be scored"),
+        optional_time("first_customer_message_at", "First customer message of the cycle"),
         optional_time("first_reply_at", "Reply that ended first_response_time"),
-        duration(
-            "first_response_time_ms",
-            "First customer message, or a later bot handoff, to the first human reply",
-        ),
+        duration("first_response_time_ms", "First customer message, or a later bot handoff, to the first human reply"),
         count("reply_time_count", "Reply times closed in this cycle"),
         duration("reply_time_sum_ms", "Their sum"),
-        duration(
-            "cycle_resolution_time_ms",
-            "Opening of the cycle to its resolve",
-        ),
-        duration(
-            "full_resolution_time_ms",
-            "Creation to the last resolve, on the last cycle while it is resolved",
-        ),
-        field(
-            "turns",
-            DataType::Int64,
-            true,
-            "1",
-            "Speaker runs before the conversation's last resolve",
-        ),
+        duration("cycle_resolution_time_ms", "Opening of the cycle to its resolve"),
+        duration("full_resolution_time_ms", "Creation to the last resolve, on the last cycle while it is resolved"),
+        field("turns", DataType::Int64, true, "1", "Speaker runs before the conversation's last resolve"),
         count("csat_count", "Ratings that stand, given in this cycle"),
         float("csat_sum", true, "rating 1..5", "Their sum"),
-        flag(
-            "agent_first",
-            "The first public message was an agent's reply",
-        ),
+        flag("agent_first", "The first public message was an agent's reply"),
         flag("out_of_order", "An event lies before one it should follow"),
         flag("silent", "Counted in silent_dialogue_count"),
         flag("reopened", "The cycle began with a reopen"),
@@ -227,39 +184,13 @@ fn message_scores_fields() -> Vec<Field> {
         text("event_id", "Event that created the message"),
         time("sent_at", "When it was sent"),
         text("channel", "Channel of the conversation"),
-        optional_text(
-            "agent_id",
-            "Agent in charge, or the author of an agent's message",
-        ),
+        optional_text("agent_id", "Agent in charge, or the author of an agent's message"),
         text("speaker", "customer or agent"),
-        optional_text(
-            "sentiment",
-            "negative, neutral or positive; null when the model failed",
-        ),
-        float(
-            "sentiment_score",
-            true,
-            "score -1..1",
-            "Probability of positive minus probability of negative",
-        ),
-        float(
-            "probability_negative",
-            true,
-            "ratio 0..1",
-            "Calibrated probability",
-        ),
-        float(
-            "probability_neutral",
-            true,
-            "ratio 0..1",
-            "Calibrated probability",
-        ),
-        float(
-            "probability_positive",
-            true,
-            "ratio 0..1",
-            "Calibrated probability",
-        ),
+        optional_text("sentiment", "negative, neutral or positive; null when the model failed"),
+        float("sentiment_score", true, "score -1..1", "Probability of positive minus probability of negative"),
+        float("probability_negative", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_neutral", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_positive", true, "ratio 0..1", "Calibrated probability"),
         optional_text("error", "Why the model could not score the message"),
         text("model_id", "Model that scored it"),
     ]
@@ -272,30 +203,10 @@ fn conversation_scores_fields() -> Vec<Field> {
         count("cycle", "Cycle of the conversation"),
         text("channel", "Channel of the conversation"),
         count("scored_turns_count", "Customer messages with a score"),
-        float(
-            "sentiment_mean",
-            false,
-            "score -1..1",
-            "Mean sentiment of the scored customer messages",
-        ),
-        float(
-            "negative_turn_ratio",
-            false,
-            "ratio 0..1",
-            "Share of them that are negative",
-        ),
-        float(
-            "sentiment_first",
-            false,
-            "score -1..1",
-            "Sentiment of the first of them",
-        ),
-        float(
-            "sentiment_last",
-            false,
-            "score -1..1",
-            "Sentiment of the last of them",
-        ),
+        float("sentiment_mean", false, "score -1..1", "Mean sentiment of the scored customer messages"),
+        float("negative_turn_ratio", false, "ratio 0..1", "Share of them that are negative"),
+        float("sentiment_first", false, "score -1..1", "Sentiment of the first of them"),
+        float("sentiment_last", false, "score -1..1", "Sentiment of the last of them"),
         float(
             "sentiment_shift",
             false,
@@ -315,30 +226,10 @@ fn anomaly_scores_fields() -> Vec<Field> {
         text("kpi", "KPI column the series is of"),
         time("window_start", "Start of the window, inclusive"),
         time("window_end", "End of the window, exclusive"),
-        float(
-            "observed",
-            true,
-            "of the KPI",
-            "Value in the window; null when the window has none",
-        ),
-        float(
-            "expected",
-            false,
-            "of the KPI",
-            "Seasonal expectation from earlier windows",
-        ),
-        float(
-            "lower",
-            false,
-            "of the KPI",
-            "Lower bound of the normal range",
-        ),
-        float(
-            "upper",
-            false,
-            "of the KPI",
-            "Upper bound of the normal range",
-        ),
+        float("observed", true, "of the KPI", "Value in the window; null when the window has none"),
+        float("expected", false, "of the KPI", "Seasonal expectation from earlier windows"),
+        float("lower", false, "of the KPI", "Lower bound of the normal range"),
+        float("upper", false, "of the KPI", "Upper bound of the normal range"),
         float("score", false, "ratio 0..1", "0 normal, 1 certainly not"),
         text("method", "Detector"),
         text("model_id", "Detector and its version"),
@@ -348,13 +239,7 @@ fn anomaly_scores_fields() -> Vec<Field> {
 fn rejected_events_fields() -> Vec<Field> {
     vec![
         text("source_file", "File or partition the row was read from"),
-        field(
-            "source_row",
-            DataType::Int64,
-            false,
-            "1",
-            "Row of the file, from 1, or offset in the partition",
-        ),
+        field("source_row", DataType::Int64, false, "1", "Row of the file, from 1, or offset in the partition"),
         text("reason", "Reason code"),
         text("field", "Column at fault; empty for the row as a whole"),
         text("message", "What was expected and what was found"),
@@ -367,48 +252,18 @@ fn rejected_events_fields() -> Vec<Field> {
 
 fn commits_fields() -> Vec<Field> {
     vec![
-        field(
-            "commit",
-            DataType::Int64,
-            false,
-            "1",
-            "Number of the commit, from 1",
-        ),
-        field(
-            "epoch",
-            DataType::Int64,
-            false,
-            "1",
-            "Dataflow epoch it is consistent with",
-        ),
+        field("commit", DataType::Int64, false, "1", "Number of the commit, from 1"),
+        field("epoch", DataType::Int64, false, "1", "Dataflow epoch it is consistent with"),
         time("committed_at", "Wall clock of the commit"),
         optional_time("as_of", "Latest event time it knows"),
         count("source_files_count", "Source files read so far"),
-        field(
-            "source_bytes",
-            DataType::Int64,
-            false,
-            "bytes",
-            "Their size",
-        ),
+        field("source_bytes", DataType::Int64, false, "bytes", "Their size"),
         count("rows_read_count", "Rows read so far"),
         count("files_written_count", "Files written by this commit"),
         count("files_removed_count", "Files removed by this commit"),
         count("rows_written_count", "Rows in the files written"),
-        field(
-            "bytes_written",
-            DataType::Int64,
-            false,
-            "bytes",
-            "Size of the files written",
-        ),
-        field(
-            "duration_ms",
-            DataType::Int64,
-            false,
-            "ms",
-            "From the end of computing to the manifest",
-        ),
+        field("bytes_written", DataType::Int64, false, "bytes", "Size of the files written"),
+        field("duration_ms", DataType::Int64, false, "ms", "From the end of computing to the manifest"),
     ]
 }
 
@@ -421,19 +276,8 @@ mod tests {
         for table in Table::ALL {
             let schema = table.schema();
             for (position, field) in schema.fields().iter().enumerate() {
-                assert!(
-                    field.metadata().contains_key("description"),
-                    "{}.{}",
-                    table.name(),
-                    field.name()
-                );
-                assert_eq!(
-                    schema.index_of(field.name()).unwrap(),
-                    position,
-                    "{}.{}",
-                    table.name(),
-                    field.name()
-                );
+                assert!(field.metadata().contains_key("description"), "{}.{}", table.name(), field.name());
+                assert_eq!(schema.index_of(field.name()).unwrap(), position, "{}.{}", table.name(), field.name());
             }
         }
     }

@@ -95,18 +95,13 @@ impl Tally {
 
     /// The number at `slot`.
     pub fn get(&self, slot: Slot) -> i64 {
-        self.entries
-            .binary_search_by_key(&slot, |&(slot, _)| slot)
-            .map_or(0, |position| self.entries[position].1)
+        self.entries.binary_search_by_key(&slot, |&(slot, _)| slot).map_or(0, |position| self.entries[position].1)
     }
 
     /// The entries of one KPI of one kind, ascending by payload.
     pub fn range(&self, kpi: KpiId, kind: SlotKind) -> &[(Slot, i64)] {
-        let from = self
-            .entries
-            .partition_point(|&(slot, _)| slot < Slot::new(kpi, kind, 0));
-        let length = self.entries[from..]
-            .partition_point(|&(slot, _)| slot <= Slot::new(kpi, kind, PAYLOAD_MASK));
+        let from = self.entries.partition_point(|&(slot, _)| slot < Slot::new(kpi, kind, 0));
+        let length = self.entries[from..].partition_point(|&(slot, _)| slot <= Slot::new(kpi, kind, PAYLOAD_MASK));
         &self.entries[from..from + length]
     }
 
@@ -121,9 +116,7 @@ impl Tally {
         }
         let mut merged = Vec::with_capacity(self.entries.len() + other.entries.len());
         let (mut left, mut right) = (self.entries.as_slice(), other.entries.as_slice());
-        while let (Some(&(left_slot, left_number)), Some(&(right_slot, right_number))) =
-            (left.first(), right.first())
-        {
+        while let (Some(&(left_slot, left_number)), Some(&(right_slot, right_number))) = (left.first(), right.first()) {
             match left_slot.cmp(&right_slot) {
                 std::cmp::Ordering::Less => {
                     merged.push((left_slot, left_number));
@@ -162,10 +155,7 @@ mod tests {
 
     fn tally(entries: &[(u64, i64)]) -> Tally {
         Tally::from_entries(
-            entries
-                .iter()
-                .map(|&(value, number)| (Slot::new(3, SlotKind::Value, value), number))
-                .collect(),
+            entries.iter().map(|&(value, number)| (Slot::new(3, SlotKind::Value, value), number)).collect(),
         )
     }
 
@@ -190,10 +180,7 @@ mod tests {
             (Slot::new(3, SlotKind::Sum, 0), 7),
             (Slot::new(4, SlotKind::Value, 1), 1),
         ]));
-        assert_eq!(
-            both.range(3, SlotKind::Value),
-            &[(Slot::new(3, SlotKind::Value, 5), 1)]
-        );
+        assert_eq!(both.range(3, SlotKind::Value), &[(Slot::new(3, SlotKind::Value, 5), 1)]);
         assert_eq!(both.get(Slot::new(3, SlotKind::Sum, 0)), 7);
         assert!(both.range(5, SlotKind::Value).is_empty());
     }
