@@ -1,0 +1,198 @@
+//! From a raw row to a delivery of an event, or to the reason why it cannot be used.
+
+use super::{Line, Row};
+use crate::clock;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// Who an event is, over all its deliveries.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Identity {
+    pub(super) tenant: String,
+    pub(super) source: String,
+    pub(super) event_id: String,
+}
+
+/// A usable row.
+#[derive(Clone, Debug)]
+pub(super) struct Delivery {
+    pub(super) identity: Identity,
+    pub(super) version: i64,
+    /// What it says happened; `None` for a retraction.
+    pub(super) content: Option<Content>,
+}
+
+/// What an event says: two deliveries with equal content are the same event.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Content {
+    pub(super) time: i64,
+    pub(super) kind: String,
+    /// The other columns that are not null. `ingest_time` is none of them.
+    pub(super) columns: BTreeMap<String, Value>,
+}
+
+/// An event that stands after all deliveries.
+#[derive(Clone, Debug)]
+pub(super) struct Event {
+    pub(super) identity: Identity,
+    pub(super) content: Content,
+}
+
+/// A row that cannot be used; parts of the identity it does not tell are `None`.
+#[derive(Clone, Debug)]
+pub(super) struct Reject {
+    pub(super) reason: &'static str,
+    pub(super) tenant: Option<String>,
+    pub(super) source: Option<String>,
+    pub(super) event_id: Option<String>,
+    pub(super) version: i64,
+}
+
+impl Event {
+    /// A text column.
+    pub(super) fn text(&self, column: &str) -> Option<&str> {
+        self.content.columns.get(column).and_then(Value::as_str)
+    }
+
+    /// An integer column.
+    pub(super) fn int(&self, column: &str) -> Option<i64> {
+        self.content.columns.get(column).and_then(Value::as_i64)
+    }
+
+    pub(super) fn is(&self, kind: &str) -> bool {
+        self.content.kind == kind
+    }
+
+    pub(super) fn time(&self) -> i64 {
+        self.content.time
+    }
+
+    /// Place in the order inside a conversation.
+    pub(super) fn order(&self) -> (i64, &str, &str) {
+        (self.content.time, &self.identity.source, &self.identity.event_id)
+    }
+}
+
+/// Types that are about one conversation and must name it.
+pub(super) const CONVERSATION_TYPES: [&str; 24] = [
+    "conversation_created", "message_created", "message_edited", "message_deleted", "status_changed", "queued",
+    "dequeued", "assigned", "transferred", "segment_started", "segment_held", "segment_ended", "acw_started",
+    "acw_ended", "bot_handoff", "csat_sent", "csat_rated", "sla_applied", "sla_removed", "tagged", "untagged",
+    "merged", "spam_marked", "spam_cleared",
+];
+/// Types about something else.
+const OTHER_TYPES: [&str; 7] = [
+    "agent_status_changed", "agent_upserted", "calendar_upserted", "sla_policy_upserted", "qa_label", "score_label",
+    "erasure_requested",
+];
+const TEXT_COLUMNS: [&str; 38] = [
+    "tenant_id", "source", "event_id", "event_type", "op", "conversation_id", "contact_id", "channel", "queue_id",
+    "team_id", "inbox_id", "actor_type", "actor_id", "priority", "direction", "message_id", "visibility",
+    "content_type", "text", "language", "reason", "from_status", "to_status", "agent_id", "transfer_kind",
+    "from_agent_id", "segment_id", "survey_id", "policy_id", "label", "target_conversation_id", "status",
+    "calendar_id", "timezone", "rater", "pause_statuses", "ranges", "holidays",
+];
+const INTEGER_COLUMNS: [&str; 10] = [
+    "source_version", "begin_offset_ms", "end_offset_ms", "duration_ms", "rating", "rating_scale", "capacity",
+    "first_response_target_ms", "next_response_target_ms", "resolution_target_ms",
+];
+const STATUSES: &[&str] = &["new", "open", "pending", "on_hold", "snoozed", "resolved", "closed"];
+const ENUMS: [(&str, &[&str]); 6] = [
+    ("actor_type", &["customer", "agent", "bot", "automation", "system"]),
+    ("direction", &["inbound", "outbound"]),
+    ("visibility", &["public", "private"]),
+    ("from_status", STATUSES),
+    ("to_status", STATUSES),
+    ("transfer_kind", &["cold", "warm", "external"]),
+];
+
+/// Reads one row.
+pub(super) fn read(row: &Row) -> Result<Delivery, Reject> {
+    let unknown = |reason| Reject { reason, tenant: None, source: None, event_id: None, version: 0 };
+    let Line::Json(Value::Object(fields)) = &row.line else { return Err(unknown("malformed_json")) };
+    let text = |column: &str| fields.get(column).and_then(Value::as_str).map(str::to_owned);
+    let version = fields.get("source_version").and_then(Value::as_i64).unwrap_or(0);
+    let (tenant, source, event_id) = (text("tenant_id"), text("source"), text("event_id"));
+    let (Some(tenant_id), Some(source_id), Some(id)) = (&tenant, &source, &event_id) else {
+        let reason = wrong_type(fields).unwrap_or("missing_field");
+        return Err(Reject { reason, tenant, source, event_id, version });
+    };
+    let identity = Identity { tenant: tenant_id.clone(), source: source_id.clone(), event_id: id.clone() };
+    match content(fields) {
+        Ok(content) => Ok(Delivery { identity, version, content }),
+        Err(reason) => Err(Reject { reason, tenant, source, event_id, version }),
+    }
+}
+
+/// The content of a row; `None` for a retraction, of which only the identity columns matter.
+fn content(fields: &Map<String, Value>) -> Result<Option<Content>, &'static str> {
+    match fields.get("op").filter(|op| !op.is_null()) {
+        Some(op) if op == "retract" => return Ok(None),
+        Some(op) if op != "assert" => return Err("unknown_enum"),
+        _ => {}
+    }
+    wrong_type(fields).map_or(Ok(()), Err)?;
+    let present = |column: &str| fields.get(column).is_some_and(|value| !value.is_null());
+    if !present("event_type") || !present("event_time") {
+        return Err("missing_field");
+    }
+    let kind = fields["event_type"].as_str().ok_or("bad_type")?;
+    if !CONVERSATION_TYPES.contains(&kind) && !OTHER_TYPES.contains(&kind) {
+        return Err("unknown_event_type");
+    }
+    if CONVERSATION_TYPES.contains(&kind) && !present("conversation_id") {
+        return Err("missing_field");
+    }
+    let time = read_time(&fields["event_time"]).ok_or("bad_time")?;
+    unknown_value(fields).map_or(Ok(()), Err)?;
+    out_of_range(kind, time, fields).map_or(Ok(()), Err)?;
+    Ok(Some(Content { time, kind: kind.to_owned(), columns: other_columns(fields) }))
+}
+
+fn wrong_type(fields: &Map<String, Value>) -> Option<&'static str> {
+    fields.iter().find_map(|(column, value)| {
+        let right = value.is_null()
+            // These three are written as lists or as text, depending on the source.
+            || ["pause_statuses", "ranges", "holidays"].contains(&column.as_str())
+            || (!TEXT_COLUMNS.contains(&column.as_str()) || value.is_string())
+                && (!INTEGER_COLUMNS.contains(&column.as_str()) || value.is_i64());
+        (!right).then_some("bad_type")
+    })
+}
+
+fn read_time(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| clock::parse(value.as_str()?))
+}
+
+fn unknown_value(fields: &Map<String, Value>) -> Option<&'static str> {
+    ENUMS.iter().find_map(|(column, known)| {
+        let value = fields.get(*column).and_then(Value::as_str)?;
+        (!known.contains(&value)).then_some("unknown_enum")
+    })
+}
+
+fn out_of_range(kind: &str, time: i64, fields: &Map<String, Value>) -> Option<&'static str> {
+    const YEAR_2100_MS: i64 = 4_102_444_800_000;
+    if !(0..YEAR_2100_MS).contains(&time) {
+        return Some("out_of_range");
+    }
+    let int = |column: &str| fields.get(column).and_then(Value::as_i64);
+    let scale = int("rating_scale").unwrap_or(5);
+    let rating_fits = int("rating").is_none_or(|rating| scale >= 2 && (1..=scale).contains(&rating));
+    (kind == "csat_rated" && !rating_fits).then_some("out_of_range")
+}
+
+/// The known columns beyond those with a meaning of their own. A column the contract does not name is no content.
+fn other_columns(fields: &Map<String, Value>) -> BTreeMap<String, Value> {
+    let apart = ["tenant_id", "source", "event_id", "event_type", "event_time", "ingest_time", "source_version", "op"];
+    let further = ["attributes", "business_hours", "value"];
+    fields
+        .iter()
+        .filter(|(column, value)| {
+            let column = column.as_str();
+            let known = TEXT_COLUMNS.contains(&column) || INTEGER_COLUMNS.contains(&column) || further.contains(&column);
+            known && !apart.contains(&column) && !value.is_null()
+        })
+        .map(|(column, value)| (column.clone(), value.clone()))
+        .collect()
+}

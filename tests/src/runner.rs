@@ -1,0 +1,66 @@
+//! What a test needs of the product: run it over some files, and say where the tables are.
+
+use crate::model::Tables;
+use crate::oracle::{Line, Row};
+use crate::tables::read_tables;
+use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+/// Input files: name and content.
+pub type Files = Vec<(String, Vec<u8>)>;
+
+/// How to run the job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Timely workers.
+    pub workers: usize,
+    /// Rows per epoch; `None` leaves it to the job.
+    pub epoch_rows: Option<usize>,
+    /// Run once per file over the same output, each time with one file more, instead of once over all of them.
+    pub file_by_file: bool,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions { workers: 1, epoch_rows: None, file_by_file: false }
+    }
+}
+
+/// Something that computes tables from files.
+pub trait Runner {
+    /// Runs over the files with inference off; the tables lie below the returned folder until the runner is dropped.
+    fn run(&self, files: &[(String, Vec<u8>)], options: RunOptions) -> Result<PathBuf>;
+}
+
+/// Runs and reads the tables back.
+pub fn run_and_read(runner: &dyn Runner, files: &[(String, Vec<u8>)], options: RunOptions) -> Result<Tables> {
+    read_tables(&runner.run(files, options)?)
+}
+
+/// Rows as NDJSON files, each row in the file it names, files in order of name.
+pub fn to_files(rows: &[Row]) -> Files {
+    let mut names: Vec<&str> = rows.iter().map(|row| row.file.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let lines = rows.iter().filter(|row| row.file == name).map(|row| format!("{}\n", row.line));
+            (name.to_owned(), lines.collect::<String>().into_bytes())
+        })
+        .collect()
+}
+
+/// Reads NDJSON; blank lines are no rows.
+pub fn rows_of_ndjson(file: &str, text: &str) -> Vec<Row> {
+    let lines = text.lines().filter(|line| !line.trim().is_empty()).enumerate();
+    lines.map(|(position, line)| Row { file: file.to_owned(), position: position as u64, line: Line::read(line) }).collect()
+}
+
+/// Writes input files below a folder, for runners that read from disk.
+pub fn write_files(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    for (name, content) in files {
+        std::fs::write(folder.join(name), content)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,109 @@
+//! Reads published tables back: every Parquet file below a table's folder, the way any reader of the lake would.
+
+use crate::model::{Cell, Columns, REJECTS, Table, Tables, key_columns, table_names};
+use anyhow::{Context, Result, bail};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+/// The tables below `root` that the oracle knows; one without files is empty.
+pub fn read_tables(root: &Path) -> Result<Tables> {
+    table_names().into_iter().map(|name| Ok((name.to_owned(), read_table(root, name)?))).collect()
+}
+
+/// One table; two rows with the same key are an error.
+pub fn read_table(root: &Path, name: &str) -> Result<Table> {
+    let mut table = Table::new();
+    for path in parquet_files(&root.join(name))? {
+        let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .and_then(|builder| builder.build())
+            .with_context(|| format!("{} is no Parquet file", path.display()))?;
+        for batch in reader {
+            let batch = batch.with_context(|| format!("cannot read {}", path.display()))?;
+            add_rows(name, &batch, &mut table).with_context(|| format!("in {}", path.display()))?;
+        }
+    }
+    Ok(table)
+}
+
+/// The Parquet files below a folder, sorted; folders of logs and manifests (`_…`) are none of the data.
+pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if !folder.exists() {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+        let path = entry?.path();
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']));
+        if path.is_dir() && !is_hidden {
+            found.extend(parquet_files(&path)?);
+        } else if !is_hidden && path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
+    let keys = key_columns(name)
+        .iter()
+        .map(|column| batch.column_by_name(column).with_context(|| format!("{name} has no column {column}")))
+        .collect::<Result<Vec<_>>>()?;
+    for row in 0..batch.num_rows() {
+        let key = keys.iter().map(|column| cell(column, row)).collect::<Result<Vec<_>>>()?;
+        let columns = if name == REJECTS { Columns::new() } else { columns(name, batch, row)? };
+        let text = display_key(&key);
+        // The same bad row may come in several files; everywhere else a key is a promise.
+        if table.insert(key, columns).is_some() && name != REJECTS {
+            bail!("{name} has two rows for the key {text}");
+        }
+    }
+    Ok(())
+}
+
+fn columns(name: &str, batch: &RecordBatch, row: usize) -> Result<Columns> {
+    let schema = batch.schema();
+    let mut columns = Columns::new();
+    for (field, column) in schema.fields().iter().zip(batch.columns()) {
+        // `date` is the partition; some writers repeat it in the file.
+        if field.name() != "date" && !key_columns(name).contains(&field.name().as_str()) {
+            let cell = cell(column, row).with_context(|| format!("column {}", field.name()))?;
+            columns.insert(field.name().clone(), cell);
+        }
+    }
+    Ok(columns)
+}
+
+/// A key as it is printed.
+pub fn display_key(key: &[Cell]) -> String {
+    let parts: Vec<String> = key.iter().map(Cell::to_string).collect();
+    format!("({})", parts.join(", "))
+}
+
+fn cell(column: &ArrayRef, row: usize) -> Result<Cell> {
+    if column.is_null(row) {
+        return Ok(Cell::Null);
+    }
+    Ok(match column.data_type() {
+        DataType::Null => Cell::Null,
+        DataType::Int32 => Cell::Int(column.as_primitive::<Int32Type>().value(row).into()),
+        DataType::Int64 => Cell::Int(column.as_primitive::<Int64Type>().value(row)),
+        DataType::Float64 => Cell::Float(column.as_primitive::<Float64Type>().value(row)),
+        DataType::Boolean => Cell::Bool(column.as_boolean().value(row)),
+        DataType::Utf8 => Cell::Text(column.as_string::<i32>().value(row).to_owned()),
+        DataType::LargeUtf8 => Cell::Text(column.as_string::<i64>().value(row).to_owned()),
+        DataType::Utf8View => Cell::Text(column.as_string_view().value(row).to_owned()),
+        DataType::Timestamp(TimeUnit::Millisecond, Some(zone)) if zone.as_ref() == "UTC" => {
+            Cell::TimeMs(column.as_primitive::<TimestampMillisecondType>().value(row))
+        }
+        DataType::Dictionary(_, _) => {
+            let dictionary = column.as_any_dictionary();
+            return cell(dictionary.values(), dictionary.normalized_keys()[row]);
+        }
+        other => bail!("a column of type {other} is not in the contract"),
+    })
+}
