@@ -22,14 +22,23 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     tch::set_num_threads(threads);
     let mut config = ModelConfig::default();
-    if let Some(tokens) = arguments.get(3) { config.batch_tokens = tokens.parse()?; }
+    if let Some(tokens) = arguments.get(3) {
+        config.batch_tokens = tokens.parse()?;
+    }
     let started = Instant::now();
     let mut scorer = Scorer::load(&config, Device::Cpu)?;
     println!("loaded {} in {:?}", scorer.model_id(), started.elapsed());
     scorer.score(&requests[..requests.len().min(64)]);
     let started = Instant::now();
-    for chunk in requests.chunks(512) { scorer.score(chunk); }
+    for chunk in requests.chunks(512) {
+        scorer.score(chunk);
+    }
     let seconds = started.elapsed().as_secs_f64();
-    println!("{} texts in {seconds:.2} s, {threads} thread(s): {:.0} texts/s; {:?}", requests.len(), requests.len() as f64 / seconds, scorer.stats());
+    println!(
+        "{} texts in {seconds:.2} s, {threads} thread(s): {:.0} texts/s; {:?}",
+        requests.len(),
+        requests.len() as f64 / seconds,
+        scorer.stats()
+    );
     Ok(())
 }

@@ -117,7 +117,10 @@ impl BatchInput {
     pub fn new(texts: &[&TokenizedText], shape: BatchShape, pad_token_id: i64, device: Device) -> Result<Self> {
         let BatchShape { rows, length } = shape;
         if texts.len() > rows || texts.iter().any(|text| text.ids.len() > length) {
-            return Err(InferenceError::Config(format!("{} texts do not fit a batch of {rows} × {length}", texts.len())));
+            return Err(InferenceError::Config(format!(
+                "{} texts do not fit a batch of {rows} × {length}",
+                texts.len()
+            )));
         }
         let mut ids = vec![pad_token_id; rows * length];
         let mut mask = vec![0_i64; rows * length];
@@ -130,7 +133,8 @@ impl BatchInput {
             mask[start..start + tokens.len().max(1)].fill(1);
         }
         let size = [rows as i64, length as i64];
-        let tensor = |values: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(values)?.f_view(size)?.f_to_device(device)?) };
+        let tensor =
+            |values: &[i64]| -> Result<Tensor> { Ok(Tensor::f_from_slice(values)?.f_view(size)?.f_to_device(device)?) };
         Ok(Self { input_ids: tensor(&ids)?, attention_mask: tensor(&mask)? })
     }
 }

@@ -147,7 +147,8 @@ impl Layer {
         let part = |index| -> Result<Tensor> { Ok(packed.f_select(2, index)?.f_transpose(1, 2)?) };
         let (query, key, value) = (part(0)?, part(1)?, part(2)?);
         let bias = bias.f_expand([batch, heads, length, length], false)?;
-        let context = Tensor::f_scaled_dot_product_attention(&query, &key, &value, Some(&bias), 0.0, false, None, false)?;
+        let context =
+            Tensor::f_scaled_dot_product_attention(&query, &key, &value, Some(&bias), 0.0, false, None, false)?;
         let context = context.f_transpose(1, 2)?.f_reshape([batch, length, size])?;
         let attended = self.attention_norm.forward(&self.attention_output.forward(&context)?.f_add_(hidden)?)?;
         let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
@@ -203,12 +204,22 @@ impl Encoder {
         let reader = Reader { file, config: &config, device };
         let hidden = config.hidden_size;
         let segments = reader.tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
-        let positions = reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
+        let positions =
+            reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
         let word_embeddings = reader.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
         let position_embeddings = positions.f_add(&segments.f_select(0, 0)?)?;
         let embeddings_norm = reader.layer_norm("embeddings.LayerNorm")?;
         let layers = (0..config.num_hidden_layers).map(|index| reader.layer(index)).collect::<Result<_>>()?;
-        Ok(Self { weights_sha256, config_sha256, word_embeddings, position_embeddings, embeddings_norm, layers, device, config })
+        Ok(Self {
+            weights_sha256,
+            config_sha256,
+            word_embeddings,
+            position_embeddings,
+            embeddings_norm,
+            layers,
+            device,
+            config,
+        })
     }
 
     /// Last hidden state `[batch, length, hidden]` (fp32) of `input_ids` `[batch, length]` (int64).
@@ -283,8 +294,8 @@ impl Reader<'_> {
     fn layer(&self, index: i64) -> Result<Layer> {
         let (hidden, inner) = (self.config.hidden_size, self.config.intermediate_size);
         let name = |part: &str| format!("encoder.layer.{index}.{part}");
-        let [query, key, value] = ["query", "key", "value"]
-            .map(|part| self.linear(&name(&format!("attention.self.{part}")), hidden, hidden));
+        let [query, key, value] =
+            ["query", "key", "value"].map(|part| self.linear(&name(&format!("attention.self.{part}")), hidden, hidden));
         let (query, key, value) = (query?, key?, value?);
         let query_key_value = Linear {
             weight: Tensor::f_cat(&[&query.weight, &key.weight, &value.weight], 0)?,

@@ -20,6 +20,14 @@ pub enum InferenceError {
         /// What the caller can do about it.
         hint: &'static str,
     },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {source} (does the folder exist, is it writable, is the disk full?)")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's reason.
+        source: std::io::Error,
+    },
     /// A file is there, but it does not hold what it should.
     #[error("{path} is not usable: {reason}")]
     Malformed {
@@ -29,7 +37,9 @@ pub enum InferenceError {
         reason: String,
     },
     /// A file's SHA-256 is not the configured one.
-    #[error("{path} has SHA-256 {found}, but {expected} is configured; fetch the file again or correct the configuration")]
+    #[error(
+        "{path} has SHA-256 {found}, but {expected} is configured; fetch the file again or correct the configuration"
+    )]
     HashMismatch {
         /// The file.
         path: PathBuf,
@@ -61,7 +71,9 @@ pub enum InferenceError {
         found: Vec<i64>,
     },
     /// The head was trained on another encoder than the configured one.
-    #[error("the head was trained on encoder {expected}, but the configured encoder is {found}; use that encoder or train a head for this one")]
+    #[error(
+        "the head was trained on encoder {expected}, but the configured encoder is {found}; use that encoder or train a head for this one"
+    )]
     EncoderMismatch {
         /// SHA-256 of the encoder weights the head was trained on.
         expected: String,

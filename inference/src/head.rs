@@ -86,7 +86,8 @@ impl Head {
     /// # Errors
     /// The file is missing or malformed; a tensor is missing or of the wrong shape (named, with shapes).
     pub fn load(path: &Path, device: Device) -> Result<Self> {
-        let bytes = read_file(path, "`contactflow train` writes head files; leave the setting out for the built-in head")?;
+        let bytes =
+            read_file(path, "`contactflow train` writes head files; leave the setting out for the built-in head")?;
         Self::from_bytes(path, &bytes, device)
     }
 
@@ -108,12 +109,17 @@ impl Head {
 
     /// Assembles a head from parameters in the order of [`parameter_shapes`]; the tensors are shared, not copied.
     pub(crate) fn from_parameters(metadata: HeadMetadata, parameters: Vec<Tensor>, sha256: String) -> Result<Self> {
-        let parameters: [Tensor; 10] = parameters
-            .try_into()
-            .map_err(|found: Vec<Tensor>| InferenceError::Config(format!("a head has 10 parameters, not {}", found.len())))?;
+        let parameters: [Tensor; 10] = parameters.try_into().map_err(|found: Vec<Tensor>| {
+            InferenceError::Config(format!("a head has 10 parameters, not {}", found.len()))
+        })?;
         let [f0, f1, f2, f3, r0, r1, r2, r3, classifier_weight, classifier_bias] = parameters;
         let (forward, reverse) = (Direction([f0, f1, f2, f3]), Direction([r0, r1, r2, r3]));
         Ok(Self { metadata, sha256, forward, reverse, classifier_weight, classifier_bias })
+    }
+
+    /// The same weights under other metadata; the digest is that of no file until it is serialised.
+    pub(crate) fn with_metadata(self, metadata: HeadMetadata) -> Self {
+        Self { metadata, ..self }
     }
 
     /// Serialises the head with fp16 weights; the same head gives the same bytes.
@@ -122,7 +128,8 @@ impl Head {
     /// LibTorch's, when a parameter cannot be copied to memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let names = parameter_shapes(&self.metadata);
-        let tensors = self.forward.0.iter().chain(&self.reverse.0).chain([&self.classifier_weight, &self.classifier_bias]);
+        let tensors =
+            self.forward.0.iter().chain(&self.reverse.0).chain([&self.classifier_weight, &self.classifier_bias]);
         let named: Vec<(&str, &Tensor)> = names.iter().map(|(name, _)| name.as_str()).zip(tensors).collect();
         let json = serde_json::to_string(&self.metadata).map_err(|error| InferenceError::Config(error.to_string()))?;
         serialize_half(&named, HashMap::from([(METADATA_KEY.to_owned(), json)]))

@@ -2,19 +2,26 @@
 
 mod batching;
 mod config;
+mod device;
 mod encoder;
 mod error;
 mod head;
 mod quantise;
 mod scorer;
 mod tokenizer;
+mod training;
 mod weights;
 
 pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
 pub use config::{ModelConfig, default_encoder_dir};
+pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
 pub use head::{Head, HeadMetadata};
 pub use scorer::{Scorer, TextScorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
+pub use training::{
+    ClassMetrics, ClassificationReport, EvaluateOptions, LabelledText, Progress, TrainOptions, TrainReport, evaluate,
+    read_labelled, train, train_rows,
+};

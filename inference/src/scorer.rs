@@ -38,7 +38,9 @@ impl TextEncoder {
         let vocab_size = self.encoder.config().vocab_size;
         match tokenized.ids.iter().find(|&&id| i64::from(id) >= vocab_size) {
             // On CUDA an index out of range would take down the whole context, so it must not get that far.
-            Some(id) => Err(InferenceError::Tokenize(format!("token id {id} is outside the encoder's vocabulary of {vocab_size}"))),
+            Some(id) => Err(InferenceError::Tokenize(format!(
+                "token id {id} is outside the encoder's vocabulary of {vocab_size}"
+            ))),
             None => Ok(tokenized),
         }
     }
@@ -102,7 +104,10 @@ impl Scorer {
         let labels = SentimentLabel::ALL.map(SentimentLabel::as_str);
         if head.metadata().labels != labels {
             let found = head.metadata().labels.join(", ");
-            return Err(InferenceError::Config(format!("a sentiment head has the labels {}; this one has {found}", labels.join(", "))));
+            return Err(InferenceError::Config(format!(
+                "a sentiment head has the labels {}; this one has {found}",
+                labels.join(", ")
+            )));
         }
         let model_id = model_id(&text_encoder, &head);
         Ok(Self { text_encoder, head, model_id, stats: BatchStats::default() })
@@ -144,8 +149,9 @@ impl Scorer {
         self.stats.texts += requests.len() as u64;
         let unanswered = || Outcome::Failed("the text fits no batch shape".to_owned());
         let answers = requests.iter().zip(outcomes);
-        let predictions: Vec<Prediction> =
-            answers.map(|(request, outcome)| Prediction { key: request.key, outcome: outcome.unwrap_or_else(unanswered) }).collect();
+        let predictions: Vec<Prediction> = answers
+            .map(|(request, outcome)| Prediction { key: request.key, outcome: outcome.unwrap_or_else(unanswered) })
+            .collect();
         let failed = predictions.iter().filter(|prediction| matches!(prediction.outcome, Outcome::Failed(_)));
         self.stats.texts_failed += failed.count() as u64;
         predictions
@@ -196,4 +202,3 @@ pub(crate) fn rows(logits: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
     debug_assert!(count <= total as usize);
     Ok(flat.chunks_exact(classes.max(1) as usize).take(count).map(<[f32]>::to_vec).collect())
 }
-

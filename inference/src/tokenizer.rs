@@ -58,7 +58,8 @@ impl TextTokenizer {
     /// [`InferenceError::Tokenize`] when the tokenizer fails or yields no token at all.
     pub fn tokenize(&self, text: &str) -> Result<TokenizedText> {
         let (head, cut) = first_chars(text, self.max_tokens * CHARS_PER_TOKEN_MAX);
-        let encoding = self.inner.encode_fast(head, true).map_err(|error| InferenceError::Tokenize(error.to_string()))?;
+        let encoding =
+            self.inner.encode_fast(head, true).map_err(|error| InferenceError::Tokenize(error.to_string()))?;
         let ids = encoding.get_ids().to_vec();
         if ids.is_empty() {
             return Err(InferenceError::Tokenize("the tokenizer yields no token, not even [CLS]".to_owned()));

@@ -64,7 +64,12 @@ impl<'a> WeightFile<'a> {
             Dtype::F32 => Kind::Float,
             Dtype::F16 => Kind::Half,
             Dtype::BF16 => Kind::BFloat16,
-            other => return Err(malformed(&self.path, format!("tensor `{name}` is {other:?}; fp32, fp16 and bf16 are read"))),
+            other => {
+                return Err(malformed(
+                    &self.path,
+                    format!("tensor `{name}` is {other:?}; fp32, fp16 and bf16 are read"),
+                ));
+            }
         };
         Ok(Tensor::f_from_data_size(view.data(), shape, kind)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
     }

@@ -12,9 +12,30 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 const PIECES: [&str; 24] = [
-    "refund", "thank you so much", "my flight was cancelled", "😡", "你好", "谢谢", "مرحبا", "order #123-456", "\u{0007}", "?!?!",
-    "still waiting", "great service", "@user", "https://t.co/abc", "ÄÖÜß", "🙂👍🏽", "the agent", "hung up", "never again",
-    "love it", "   ", "\n\n", "antidisestablishmentarianism", "1,000.00 €",
+    "refund",
+    "thank you so much",
+    "my flight was cancelled",
+    "😡",
+    "你好",
+    "谢谢",
+    "مرحبا",
+    "order #123-456",
+    "\u{0007}",
+    "?!?!",
+    "still waiting",
+    "great service",
+    "@user",
+    "https://t.co/abc",
+    "ÄÖÜß",
+    "🙂👍🏽",
+    "the agent",
+    "hung up",
+    "never again",
+    "love it",
+    "   ",
+    "\n\n",
+    "antidisestablishmentarianism",
+    "1,000.00 €",
 ];
 
 fn request(text: String) -> TextRequest {
@@ -31,7 +52,14 @@ fn varied_texts() -> Vec<TextRequest> {
             request(format!("{} {index}", words.join(" ")))
         })
         .collect();
-    let extremes = [String::new(), " \t\r\n".to_owned(), "🙂".to_owned(), "\0\u{1}\u{2}".to_owned(), "a".repeat(1_000_000), "字 ".repeat(400_000)];
+    let extremes = [
+        String::new(),
+        " \t\r\n".to_owned(),
+        "🙂".to_owned(),
+        "\0\u{1}\u{2}".to_owned(),
+        "a".repeat(1_000_000),
+        "字 ".repeat(400_000),
+    ];
     requests.extend(extremes.into_iter().map(request));
     requests
 }
@@ -52,7 +80,8 @@ fn a_text_scores_the_same_alone_in_any_batch_and_with_any_number_of_threads() {
     }
     requests.shuffle(&mut ChaCha8Rng::seed_from_u64(8));
     tch::set_num_threads(2);
-    let regrouped: HashMap<TextKey, Outcome> = requests.chunks(67).flat_map(|chunk| by_key(scorer.score(chunk))).collect();
+    let regrouped: HashMap<TextKey, Outcome> =
+        requests.chunks(67).flat_map(|chunk| by_key(scorer.score(chunk))).collect();
     let different = requests.iter().filter(|request| regrouped[&request.key] != expected[&request.key]).count();
     assert_eq!(different, 0, "texts that score otherwise in other batches and with two threads");
     for request in requests.iter().take(24) {

@@ -4,7 +4,9 @@
 
 use std::path::Path;
 
-use contactflow_inference::{BatchInput, BatchShape, Device, Encoder, TextTokenizer, TokenizedText, default_encoder_dir};
+use contactflow_inference::{
+    BatchInput, BatchShape, Device, Encoder, TextTokenizer, TokenizedText, default_encoder_dir,
+};
 use safetensors::SafeTensors;
 use serde::Deserialize;
 

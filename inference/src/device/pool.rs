@@ -1,0 +1,163 @@
+//! Starting and stopping the device threads of a process.
+
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::ModelConfig;
+use crate::device::handle::DeviceHandle;
+use crate::device::placement::{Placement, cores};
+use crate::device::thread::{Message, Shared, run};
+use crate::error::{InferenceError, Result};
+use crate::scorer::{Scorer, TextScorer};
+
+/// Bounds of the queues around a device thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolLimits {
+    /// Texts of one handle that may be unanswered at a time; above it submissions are given back.
+    pub in_flight_max: usize,
+    /// Submissions that may wait in front of a device.
+    pub queue_submissions_max: usize,
+    /// Texts a device thread takes together. More fill the batches better, fewer answer sooner.
+    pub batch_texts: usize,
+}
+
+impl Default for PoolLimits {
+    fn default() -> Self {
+        Self { in_flight_max: 8192, queue_submissions_max: 64, batch_texts: 256 }
+    }
+}
+
+/// The device threads of one process. Dropping it ends them after their current batch and waits for that; what is
+/// still unanswered then fails.
+pub struct DevicePool {
+    threads: Vec<DeviceThread>,
+    placement: Placement,
+    limits: PoolLimits,
+    model_id: String,
+}
+
+struct DeviceThread {
+    messages: SyncSender<Message>,
+    shared: Arc<Shared>,
+    join: Option<JoinHandle<()>>,
+}
+
+impl DevicePool {
+    /// Loads the model of `config` on every device of `placement` and starts their threads.
+    ///
+    /// # Errors
+    /// The first error of any device, after all of them have finished loading; no thread is left running then.
+    pub fn start(config: &ModelConfig, placement: Placement, limits: PoolLimits) -> Result<Self> {
+        let devices = placement.devices().to_vec();
+        Self::start_with(placement, limits, |index| {
+            let (config, device) = (config.clone(), devices[index]);
+            move || Scorer::load(&config, device).map(|scorer| (scorer.model_id().to_owned(), scorer))
+        })
+    }
+
+    /// As [`start`](Self::start) with scorers of the caller's making: `loader(i)` gives the function that loads the
+    /// scorer of device `i`, on its thread, together with the model id.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn start_with<S, L>(placement: Placement, limits: PoolLimits, loader: impl Fn(usize) -> L) -> Result<Self>
+    where
+        S: TextScorer,
+        L: FnOnce() -> Result<(String, S)> + Send + 'static,
+    {
+        let zero = limits.in_flight_max == 0 || limits.queue_submissions_max == 0 || limits.batch_texts == 0;
+        if zero {
+            return Err(InferenceError::Config("the limits of the device pool must be at least 1".to_owned()));
+        }
+        let intra_op_threads = placement.intra_op_threads(cores());
+        let mut pool = Self { threads: Vec::new(), placement, limits, model_id: String::new() };
+        let mut loading = Vec::new();
+        for (index, intra_op) in intra_op_threads.into_iter().enumerate() {
+            let (loaded, wait) = sync_channel(1);
+            pool.threads.push(DeviceThread::spawn(index, intra_op, limits, loader(index), loaded)?);
+            loading.push(wait);
+        }
+        let dead = || InferenceError::Thread("a device thread ended while it loaded its model".to_owned());
+        let ids: Vec<Result<String>> = loading.iter().map(|wait| wait.recv().map_err(|_| dead()).flatten()).collect();
+        for id in ids {
+            pool.model_id = id?;
+        }
+        Ok(pool)
+    }
+
+    /// The handle of worker `worker_index` of this process, to the device that [`Placement::device_of_worker`] gives it.
+    ///
+    /// `wake` is called on the device thread whenever answers are ready and when that thread ends; it must be quick and
+    /// must not call the handle.
+    pub fn handle(&self, worker_index: usize, wake: Box<dyn Fn() + Send>) -> DeviceHandle {
+        let thread = &self.threads[self.placement.device_of_worker(worker_index)];
+        DeviceHandle::new(thread.messages.clone(), Arc::clone(&thread.shared), self.limits.in_flight_max, wake)
+    }
+
+    /// Id of the model that all devices run.
+    pub fn model_id(&self) -> &str {
+        &self.model_id
+    }
+
+    /// The devices in use.
+    pub fn placement(&self) -> &Placement {
+        &self.placement
+    }
+}
+
+impl DeviceThread {
+    fn spawn<S, L>(
+        index: usize,
+        intra_op: usize,
+        limits: PoolLimits,
+        load: L,
+        loaded: SyncSender<Result<String>>,
+    ) -> Result<Self>
+    where
+        S: TextScorer,
+        L: FnOnce() -> Result<(String, S)> + Send + 'static,
+    {
+        let (messages, receiver) = sync_channel(limits.queue_submissions_max);
+        let shared = Arc::new(Shared::default());
+        let for_thread = Arc::clone(&shared);
+        let body = move || {
+            // Counts for the calling thread too, so each device thread sets its own.
+            tch::set_num_threads(i32::try_from(intra_op).unwrap_or(i32::MAX));
+            match load() {
+                Ok((model_id, scorer)) => {
+                    // Nobody listens any more if the pool failed to start; the thread then finds itself closed.
+                    let _ = loaded.send(Ok(model_id));
+                    run(scorer, receiver, &for_thread, limits.batch_texts);
+                }
+                Err(error) => {
+                    let _ = loaded.send(Err(error));
+                }
+            }
+        };
+        let thread = std::thread::Builder::new().name(format!("inference-{index}"));
+        let join = thread
+            .spawn(body)
+            .map_err(|error| InferenceError::Thread(format!("cannot start a device thread: {error}")))?;
+        Ok(Self { messages, shared, join: Some(join) })
+    }
+}
+
+impl Drop for DevicePool {
+    fn drop(&mut self) {
+        for thread in &self.threads {
+            thread.shared.close();
+            // A full queue means that the thread is busy and will see the flag; an error, that it is gone.
+            let _ = thread.messages.try_send(Message::Close);
+        }
+        for thread in &mut self.threads {
+            if let Some(join) = thread.join.take() {
+                // `run` catches panics of the scorer; one outside of it has been reported by the panic hook.
+                let _ = join.join();
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What runs on a device thread: gather what is waiting, score it, answer, sleep.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use contactflow_schemas::prediction::{Outcome, Prediction, TextRequest};
+
+use crate::device::handle::{Mailbox, locked};
+use crate::scorer::TextScorer;
+
+/// Texts of one handle on their way to the model.
+pub(crate) struct Submission {
+    pub(crate) requests: Vec<TextRequest>,
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+/// What a device thread is told.
+pub(crate) enum Message {
+    /// Score these texts.
+    Score(Submission),
+    /// Wake up and look at [`Shared::close`].
+    Close,
+}
+
+/// What a device thread, its handles and its pool have in common.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Why the thread ended; set after its last delivery.
+    end: OnceLock<String>,
+    closing: AtomicBool,
+    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+}
+
+impl Shared {
+    /// Why the thread ended, once it has.
+    pub(crate) fn ended(&self) -> Option<&str> {
+        self.end.get().map(String::as_str)
+    }
+
+    /// Asks the thread to end before its next batch.
+    pub(crate) fn close(&self) {
+        self.closing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn register(&self, mailbox: &Arc<Mailbox>) {
+        locked(&self.mailboxes).push(Arc::clone(mailbox));
+    }
+
+    pub(crate) fn unregister(&self, mailbox: &Arc<Mailbox>) {
+        locked(&self.mailboxes).retain(|other| !Arc::ptr_eq(other, mailbox));
+    }
+
+    fn closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Records the end and wakes every worker, so that each finds its requests failed.
+    fn end(&self, reason: String) {
+        // An error here means that an end is recorded already, and the first reason is the one to keep.
+        let _ = self.end.set(reason);
+        let mailboxes = locked(&self.mailboxes).clone();
+        for mailbox in mailboxes {
+            mailbox.wake();
+        }
+    }
+}
+
+/// Scores submissions until the pool closes or the scorer panics; `batch_texts` bounds the texts gathered at a time.
+pub(crate) fn run(scorer: impl TextScorer, messages: Receiver<Message>, shared: &Shared, batch_texts: usize) {
+    // The scorer is not used again after a panic, so nothing can see it half changed.
+    let ended = catch_unwind(AssertUnwindSafe(|| serve(scorer, &messages, shared, batch_texts)));
+    let reason = match ended {
+        Ok(()) => "the inference thread was closed".to_owned(),
+        // The payload is not quoted: it may hold the text.
+        Err(_) => "the inference thread panicked".to_owned(),
+    };
+    tracing::info!(reason, "inference thread ends");
+    // The receiver goes first, so that no submission is accepted into the queue after the last look at it.
+    drop(messages);
+    shared.end(reason);
+}
+
+fn serve(mut scorer: impl TextScorer, messages: &Receiver<Message>, shared: &Shared, batch_texts: usize) {
+    let mut backlog: VecDeque<Submission> = VecDeque::new();
+    while !shared.closing() {
+        if backlog.is_empty() {
+            match messages.recv() {
+                Ok(Message::Score(submission)) => backlog.push_back(submission),
+                Ok(Message::Close) => continue,
+                Err(_) => return,
+            }
+        }
+        gather(&mut backlog, messages, batch_texts);
+        answer(&mut scorer, &mut backlog, batch_texts);
+    }
+}
+
+/// Adds what is waiting already, up to `batch_texts` texts; waits for nothing, so a lonely text is scored at once.
+fn gather(backlog: &mut VecDeque<Submission>, messages: &Receiver<Message>, batch_texts: usize) {
+    let mut texts: usize = backlog.iter().map(|submission| submission.requests.len()).sum();
+    while texts < batch_texts {
+        match messages.try_recv() {
+            Ok(Message::Score(submission)) => {
+                texts += submission.requests.len();
+                backlog.push_back(submission);
+            }
+            Ok(Message::Close) | Err(_) => return,
+        }
+    }
+}
+
+/// Scores the first `batch_texts` texts of the backlog together and delivers the answers to where they belong.
+fn answer(scorer: &mut impl TextScorer, backlog: &mut VecDeque<Submission>, batch_texts: usize) {
+    let mut requests = Vec::new();
+    let mut shares: Vec<(Arc<Mailbox>, usize)> = Vec::new();
+    while requests.len() < batch_texts
+        && let Some(mut submission) = backlog.pop_front()
+    {
+        let room = batch_texts - requests.len();
+        let rest = submission.requests.split_off(submission.requests.len().min(room));
+        shares.push((Arc::clone(&submission.mailbox), submission.requests.len()));
+        requests.append(&mut submission.requests);
+        if !rest.is_empty() {
+            backlog.push_front(Submission { requests: rest, mailbox: submission.mailbox });
+        }
+    }
+    let mut predictions = scorer.score(&requests).into_iter();
+    let mut asked = requests.into_iter();
+    for (mailbox, count) in shares {
+        let answers = asked.by_ref().take(count).map(|request| match predictions.next() {
+            Some(prediction) if prediction.key == request.key => prediction,
+            _ => unanswered(&request),
+        });
+        mailbox.deliver(answers.collect());
+    }
+}
+
+fn unanswered(request: &TextRequest) -> Prediction {
+    Prediction { key: request.key, outcome: Outcome::Failed("the model gave no answer to this text".to_owned()) }
+}
