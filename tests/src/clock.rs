@@ -110,14 +110,21 @@ mod tests {
 
     #[test]
     fn refuses_what_is_not() {
-        for text in ["", "2024-03-01", "2024-03-01T00:00:00", "2024-02-30T00:00:00Z", "2024-13-01T00:00:00Z", "yesterday"] {
+        for text in
+            ["", "2024-03-01", "2024-03-01T00:00:00", "2024-02-30T00:00:00Z", "2024-13-01T00:00:00Z", "yesterday"]
+        {
             assert_eq!(parse(text), None, "{text}");
         }
     }
 
     #[test]
     fn prints_what_it_reads() {
-        for text in ["1970-01-01T00:00:00.000Z", "2023-12-31T23:59:59.999Z", "2024-02-29T12:00:00.001Z", "2099-12-31T00:00:00.000Z"] {
+        for text in [
+            "1970-01-01T00:00:00.000Z",
+            "2023-12-31T23:59:59.999Z",
+            "2024-02-29T12:00:00.001Z",
+            "2099-12-31T00:00:00.000Z",
+        ] {
             assert_eq!(parse(text).map(format).as_deref(), Some(text));
         }
     }

@@ -11,10 +11,7 @@ const SKETCH_ERROR: f64 = 0.008;
 /// Columns and tables that `expected` does not know are not looked at.
 pub fn diff(expected: &Tables, actual: &Tables) -> Vec<String> {
     let nothing = Table::new();
-    expected
-        .iter()
-        .flat_map(|(name, table)| diff_table(name, table, actual.get(name).unwrap_or(&nothing)))
-        .collect()
+    expected.iter().flat_map(|(name, table)| diff_table(name, table, actual.get(name).unwrap_or(&nothing))).collect()
 }
 
 fn diff_table(name: &str, expected: &Table, actual: &Table) -> Vec<String> {
@@ -36,9 +33,7 @@ fn diff_row(name: &str, key: &[Cell], expected: &Columns, actual: &Columns) -> V
         .iter()
         .filter_map(|(column, wanted)| match actual.get(column) {
             Some(found) if agrees(name, column, wanted, found, expected) => None,
-            Some(found) => {
-                Some(format!("{name} {} {column}: expected {wanted}, found {found}", display_key(key)))
-            }
+            Some(found) => Some(format!("{name} {} {column}: expected {wanted}, found {found}", display_key(key))),
             None => Some(format!("{name} {} {column}: no such column, expected {wanted}", display_key(key))),
         })
         .collect()
@@ -61,11 +56,8 @@ fn agrees(table: &str, column: &str, expected: &Cell, actual: &Cell, row: &Colum
 /// The columns of a row that say something.
 fn telling(columns: &Columns) -> String {
     let is_telling = |cell: &Cell| !matches!(cell, Cell::Null | Cell::Int(0) | Cell::Bool(false));
-    let parts: Vec<String> = columns
-        .iter()
-        .filter(|(_, cell)| is_telling(cell))
-        .map(|(column, cell)| format!("{column}={cell}"))
-        .collect();
+    let parts: Vec<String> =
+        columns.iter().filter(|(_, cell)| is_telling(cell)).map(|(column, cell)| format!("{column}={cell}")).collect();
     format!("{{{}}}", parts.join(", "))
 }
 

@@ -4,12 +4,13 @@
 //! | module | what |
 //! |---|---|
 //! | [`oracle`] | rows in, tables out, slow and plain |
-//! | [`tables`], [`difference`] | published tables read back, and compared |
+//! | [`tables`], [`difference`], [`bytes`] | published tables read back, and compared |
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
 //! | [`runner`], [`property`] | what runs the product, and what must hold of it |
 
+pub mod bytes;
 pub mod clock;
 pub mod difference;
 pub mod histories;

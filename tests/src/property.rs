@@ -8,6 +8,9 @@ use crate::runner::{RunOptions, Runner, run_and_read, to_files};
 use crate::shrink::{minimise, ndjson};
 use anyhow::{Result, bail};
 
+/// What is wrong about a history, of a seed that may choose how it is run; empty if nothing is.
+pub type Check<'c> = &'c dyn Fn(u64, &[Row]) -> Result<Vec<String>>;
+
 /// How many differences a failure prints.
 const SHOWN: usize = 20;
 
@@ -40,11 +43,7 @@ pub fn differences_between(
 /// Fails with the smallest history for which `check` finds something, out of those of the seeds.
 ///
 /// A run that ends in an error counts as found something. The message holds the differences and the scenario to save.
-pub fn hold_for_histories(
-    seeds: impl IntoIterator<Item = u64>,
-    size: Size,
-    check: &dyn Fn(u64, &[Row]) -> Result<Vec<String>>,
-) -> Result<()> {
+pub fn hold_for_histories(seeds: impl IntoIterator<Item = u64>, size: Size, check: Check) -> Result<()> {
     let found = |seed: u64, rows: &[Row]| check(seed, rows).unwrap_or_else(|error| vec![format!("{error:#}")]);
     for seed in seeds {
         let rows = history(seed, size);

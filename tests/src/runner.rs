@@ -5,6 +5,8 @@ use crate::oracle::{Line, Row};
 use crate::tables::read_tables;
 use anyhow::Result;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::TempDir;
 
 /// Input files: name and content.
 pub type Files = Vec<(String, Vec<u8>)>;
@@ -23,6 +25,28 @@ pub struct RunOptions {
 impl Default for RunOptions {
     fn default() -> Self {
         RunOptions { workers: 1, epoch_rows: None, file_by_file: false }
+    }
+}
+
+/// Folders for the inputs and outputs of a runner, gone when it is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    root: TempDir,
+    used: AtomicUsize,
+}
+
+impl Scratch {
+    /// A place in the system's folder for temporary files.
+    pub fn new() -> Result<Scratch> {
+        Ok(Scratch { root: TempDir::new()?, used: AtomicUsize::new(0) })
+    }
+
+    /// A new, empty folder.
+    pub fn folder(&self) -> Result<PathBuf> {
+        let number = self.used.fetch_add(1, Ordering::Relaxed);
+        let path = self.root.path().join(number.to_string());
+        std::fs::create_dir(&path)?;
+        Ok(path)
     }
 }
 
@@ -54,7 +78,9 @@ pub fn to_files(rows: &[Row]) -> Files {
 /// Reads NDJSON; blank lines are no rows.
 pub fn rows_of_ndjson(file: &str, text: &str) -> Vec<Row> {
     let lines = text.lines().filter(|line| !line.trim().is_empty()).enumerate();
-    lines.map(|(position, line)| Row { file: file.to_owned(), position: position as u64, line: Line::read(line) }).collect()
+    lines
+        .map(|(position, line)| Row { file: file.to_owned(), position: position as u64, line: Line::read(line) })
+        .collect()
 }
 
 /// Writes input files below a folder, for runners that read from disk.

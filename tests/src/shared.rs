@@ -23,8 +23,6 @@ pub fn path(name: &str) -> Option<PathBuf> {
 pub fn gzipped_rows(path: &Path) -> Result<Vec<Row>> {
     let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut text = String::new();
-    MultiGzDecoder::new(file)
-        .read_to_string(&mut text)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    MultiGzDecoder::new(file).read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(rows_of_ndjson(&path.display().to_string(), &text))
 }

@@ -28,7 +28,8 @@ fn totals(tables: &Tables, table: &str, column: &str) -> BTreeMap<String, i64> {
 fn expect(tables: &Tables, column: &str, wanted: &[(&str, i64)]) {
     let wanted: BTreeMap<String, i64> = wanted.iter().map(|(channel, value)| ((*channel).to_owned(), *value)).collect();
     for table in DAYS {
-        let found: BTreeMap<_, _> = totals(tables, table, column).into_iter().filter(|(_, value)| *value != 0).collect();
+        let found: BTreeMap<_, _> =
+            totals(tables, table, column).into_iter().filter(|(_, value)| *value != 0).collect();
         assert_eq!(found, wanted, "{table} {column}");
     }
 }
@@ -52,7 +53,8 @@ fn twitter_support() -> Result<()> {
 fn shopzilla() -> Result<()> {
     let Some(rows) = rows("shopzilla_tickets")? else { return Ok(()) };
     let tables = Oracle::default().some_tables(&rows, &DAYS);
-    let channels = |voice, voice_outbound, email| [("voice", voice), ("voice_outbound", voice_outbound), ("email", email)];
+    let channels =
+        |voice, voice_outbound, email| [("voice", voice), ("voice_outbound", voice_outbound), ("email", email)];
     expect(&tables, "resolutions_count", &channels(6_829, 1_483, 308));
     expect(&tables, "reply_time_count", &channels(6_610, 1_406, 294));
     expect(&tables, "reply_time_sum_ms", &channels(65_323_260_000, 12_994_980_000, 3_270_060_000));

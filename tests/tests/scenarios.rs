@@ -1,7 +1,7 @@
 //! The scenarios on the oracle: the hand-worked cells check the oracle before it checks anything else.
 
 use anyhow::Result;
-use contactflow_tests::model::Tables;
+use contactflow_tests::model::{Cell, Table, Tables};
 use contactflow_tests::oracle::Oracle;
 use contactflow_tests::scenario::{Scenario, folder, load_all};
 
@@ -20,5 +20,24 @@ fn every_scenario_holds_for_the_oracle() -> Result<()> {
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", scenario.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+#[test]
+fn a_scenario_notices_wrong_cells_and_rows() -> Result<()> {
+    let scenario = contactflow_tests::scenario::load(&folder(), "worked_ratings")?;
+    let mut tables = by_oracle(&scenario)?;
+    for columns in tables.values_mut().flat_map(|table| table.values_mut()) {
+        columns.entry("csat_mean".to_owned()).and_modify(|cell| *cell = Cell::Float(4.8));
+    }
+    let wrong = scenario.check(&tables, &by_oracle)?;
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert!(wrong[0].ends_with("csat_mean: expected 4.6, found 4.8"), "{wrong:?}");
+    assert!(wrong[2].ends_with("csat_mean: expected null, found 4.8"), "{wrong:?}");
+
+    let empty: Tables = tables.keys().map(|name| (name.clone(), Table::new())).collect();
+    for scenario in load_all(&folder())? {
+        assert!(!scenario.check(&empty, &by_oracle)?.is_empty(), "{}", scenario.name);
+    }
     Ok(())
 }

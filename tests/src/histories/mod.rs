@@ -109,12 +109,22 @@ mod tests {
         let needs_a_model = |column: &str| {
             ["sentiment_mean", "scored_turns_count", "negative_turn_ratio"].iter().any(|name| column.ends_with(name))
         };
-        let mute: Vec<&String> =
-            telling.iter().filter(|(column, tells)| !**tells && !needs_a_model(column)).map(|(column, _)| column).collect();
+        let mute: Vec<&String> = telling
+            .iter()
+            .filter(|(column, tells)| !**tells && !needs_a_model(column))
+            .map(|(column, _)| column)
+            .collect();
         assert!(mute.is_empty(), "never seen: {mute:?}");
         for reason in [
-            "malformed_json", "missing_field", "bad_type", "bad_time", "unknown_event_type", "unknown_enum",
-            "out_of_range", "duplicate_conflict", "orphan_reference",
+            "malformed_json",
+            "missing_field",
+            "bad_type",
+            "bad_time",
+            "unknown_event_type",
+            "unknown_enum",
+            "out_of_range",
+            "duplicate_conflict",
+            "orphan_reference",
         ] {
             assert!(telling.contains_key(&format!("{reason:?}")), "never seen: {reason}");
         }

@@ -227,7 +227,8 @@ impl Story<'_> {
     }
 
     fn rating(&mut self) {
-        let scale = self.dice().weighted(&[(4, Value::Null), (3, 5.into()), (1, 2.into()), (1, 7.into()), (1, 10.into())]);
+        let scale =
+            self.dice().weighted(&[(4, Value::Null), (3, 5.into()), (1, 2.into()), (1, 7.into()), (1, 10.into())]);
         let rating = 1 + self.dice().below(scale.as_u64().unwrap_or(5));
         let survey = self.dice().pick(&[None, Some("s1"), Some("s1"), Some("s2")]);
         let (agent, named) = (self.agent(), self.dice().chance(500));

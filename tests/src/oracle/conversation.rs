@@ -74,8 +74,7 @@ fn usable<'a>(events: &[&'a Event]) -> Vec<&'a Event> {
         events.iter().filter(|event| wanted(event)).filter_map(|event| event.text("message_id")).collect()
     };
     let sent = ids_of(&is_message);
-    let not_delivered =
-        ids_of(&|event| event.is("message_deleted") && event.text("reason") == Some("not_delivered"));
+    let not_delivered = ids_of(&|event| event.is("message_deleted") && event.text("reason") == Some("not_delivered"));
     let keeps = |event: &Event| match event.content.kind.as_str() {
         "message_created" => event.text("message_id").is_none_or(|id| !not_delivered.contains(id)),
         "message_edited" | "message_deleted" => event.text("message_id").is_some_and(|id| sent.contains(id)),
@@ -149,7 +148,10 @@ fn resolve_agent<'a>(events: &[&'a Event], index: usize) -> Option<&'a str> {
 
 /// The owner after these events (rule 9).
 pub(super) fn owner_after<'a>(events: &[&'a Event]) -> Option<&'a str> {
-    events.iter().rfind(|event| event.is("assigned") || event.is("transferred")).and_then(|event| event.text("agent_id"))
+    events
+        .iter()
+        .rfind(|event| event.is("assigned") || event.is("transferred"))
+        .and_then(|event| event.text("agent_id"))
 }
 
 /// Who wrote the last reply among these events.
@@ -172,7 +174,8 @@ impl<'a> Conversation<'a> {
     /// The text of a message as it reads in the end; `None` where it has none or was deleted.
     pub(super) fn final_text(&self, message: &'a Event) -> Option<&'a str> {
         let Some(id) = message.text("message_id") else { return message.text("text") };
-        let about = |kind| self.events.iter().filter(move |event| event.is(kind) && event.text("message_id") == Some(id));
+        let about =
+            |kind| self.events.iter().filter(move |event| event.is(kind) && event.text("message_id") == Some(id));
         if about("message_deleted").next().is_some() {
             return None;
         }

@@ -75,26 +75,92 @@ impl Event {
 
 /// Types that are about one conversation and must name it.
 pub(super) const CONVERSATION_TYPES: [&str; 24] = [
-    "conversation_created", "message_created", "message_edited", "message_deleted", "status_changed", "queued",
-    "dequeued", "assigned", "transferred", "segment_started", "segment_held", "segment_ended", "acw_started",
-    "acw_ended", "bot_handoff", "csat_sent", "csat_rated", "sla_applied", "sla_removed", "tagged", "untagged",
-    "merged", "spam_marked", "spam_cleared",
+    "conversation_created",
+    "message_created",
+    "message_edited",
+    "message_deleted",
+    "status_changed",
+    "queued",
+    "dequeued",
+    "assigned",
+    "transferred",
+    "segment_started",
+    "segment_held",
+    "segment_ended",
+    "acw_started",
+    "acw_ended",
+    "bot_handoff",
+    "csat_sent",
+    "csat_rated",
+    "sla_applied",
+    "sla_removed",
+    "tagged",
+    "untagged",
+    "merged",
+    "spam_marked",
+    "spam_cleared",
 ];
 /// Types about something else.
 const OTHER_TYPES: [&str; 7] = [
-    "agent_status_changed", "agent_upserted", "calendar_upserted", "sla_policy_upserted", "qa_label", "score_label",
+    "agent_status_changed",
+    "agent_upserted",
+    "calendar_upserted",
+    "sla_policy_upserted",
+    "qa_label",
+    "score_label",
     "erasure_requested",
 ];
 const TEXT_COLUMNS: [&str; 38] = [
-    "tenant_id", "source", "event_id", "event_type", "op", "conversation_id", "contact_id", "channel", "queue_id",
-    "team_id", "inbox_id", "actor_type", "actor_id", "priority", "direction", "message_id", "visibility",
-    "content_type", "text", "language", "reason", "from_status", "to_status", "agent_id", "transfer_kind",
-    "from_agent_id", "segment_id", "survey_id", "policy_id", "label", "target_conversation_id", "status",
-    "calendar_id", "timezone", "rater", "pause_statuses", "ranges", "holidays",
+    "tenant_id",
+    "source",
+    "event_id",
+    "event_type",
+    "op",
+    "conversation_id",
+    "contact_id",
+    "channel",
+    "queue_id",
+    "team_id",
+    "inbox_id",
+    "actor_type",
+    "actor_id",
+    "priority",
+    "direction",
+    "message_id",
+    "visibility",
+    "content_type",
+    "text",
+    "language",
+    "reason",
+    "from_status",
+    "to_status",
+    "agent_id",
+    "transfer_kind",
+    "from_agent_id",
+    "segment_id",
+    "survey_id",
+    "policy_id",
+    "label",
+    "target_conversation_id",
+    "status",
+    "calendar_id",
+    "timezone",
+    "rater",
+    "pause_statuses",
+    "ranges",
+    "holidays",
 ];
 const INTEGER_COLUMNS: [&str; 10] = [
-    "source_version", "begin_offset_ms", "end_offset_ms", "duration_ms", "rating", "rating_scale", "capacity",
-    "first_response_target_ms", "next_response_target_ms", "resolution_target_ms",
+    "source_version",
+    "begin_offset_ms",
+    "end_offset_ms",
+    "duration_ms",
+    "rating",
+    "rating_scale",
+    "capacity",
+    "first_response_target_ms",
+    "next_response_target_ms",
+    "resolution_target_ms",
 ];
 const STATUSES: &[&str] = &["new", "open", "pending", "on_hold", "snoozed", "resolved", "closed"];
 const ENUMS: [(&str, &[&str]); 6] = [
@@ -190,7 +256,8 @@ fn other_columns(fields: &Map<String, Value>) -> BTreeMap<String, Value> {
         .iter()
         .filter(|(column, value)| {
             let column = column.as_str();
-            let known = TEXT_COLUMNS.contains(&column) || INTEGER_COLUMNS.contains(&column) || further.contains(&column);
+            let known =
+                TEXT_COLUMNS.contains(&column) || INTEGER_COLUMNS.contains(&column) || further.contains(&column);
             known && !apart.contains(&column) && !value.is_null()
         })
         .map(|(column, value)| (column.clone(), value.clone()))

@@ -56,10 +56,8 @@ fn state(conversation: &Conversation, cycle: &Cycle) -> Named {
 fn counts(conversation: &Conversation, cycle: &Cycle) -> Named {
     let events = &conversation.events[cycle.start..cycle.end];
     let count = |counts: fn(&Event) -> bool| Cell::Int(events.iter().filter(|event| counts(event)).count() as i64);
-    let eligible = events
-        .iter()
-        .filter(|event| is_customer_message(event) && conversation.eligible_text(event).is_some())
-        .count();
+    let eligible =
+        events.iter().filter(|event| is_customer_message(event) && conversation.eligible_text(event).is_some()).count();
     vec![
         ("messages_inbound_count", count(is_customer_message)),
         ("messages_outbound_count", count(is_outbound_message)),
@@ -117,8 +115,7 @@ fn flags(conversation: &Conversation, cycle: &Cycle, clock: Clock) -> Named {
     let events = &conversation.events;
     let first_turn = (cycle.start..cycle.end).find(|index| speaker(events[*index]).is_some());
     let agent_first = first_turn.is_some_and(|index| is_reply(events[index]));
-    let answered_later =
-        first_turn.is_some_and(|first| events[first..].iter().any(|event| is_customer_message(event)));
+    let answered_later = first_turn.is_some_and(|first| events[first..].iter().any(|event| is_customer_message(event)));
     let created = events.iter().position(|event| event.is("conversation_created"));
     let created_late = cycle.number == 1 && created.is_some_and(|index| index > 0);
     let silent = measures::silence(conversation, cycle, clock.tau, clock.as_of).is_some();

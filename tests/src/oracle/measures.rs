@@ -147,9 +147,11 @@ pub(super) fn unattended(conversation: &Conversation, width: i64, as_of: i64) ->
     while start <= floor(as_of) {
         // The window of as_of is looked at after the last event there is; all others right before their end.
         let seen = conversation.before((start + width).min(as_of + 1));
-        let is_resolved = conversation.cycles.iter().rfind(|cycle| cycle.start < seen.len()).is_some_and(|cycle| {
-            cycle.resolve.as_ref().is_some_and(|resolve| resolve.index < seen.len())
-        });
+        let is_resolved = conversation
+            .cycles
+            .iter()
+            .rfind(|cycle| cycle.start < seen.len())
+            .is_some_and(|cycle| cycle.resolve.as_ref().is_some_and(|resolve| resolve.index < seen.len()));
         if !is_resolved && !seen.iter().any(|event| is_reply(event)) {
             found.push((start, owner_after(seen).map(str::to_owned)));
         }
