@@ -1,0 +1,358 @@
+//! The commit protocol of layout `parquet`: one object per partition and shard under a fixed key, replaced by one PUT,
+//! and a manifest per commit.
+//!
+//! Invariants:
+//! 1. One job writes below a root: the holder of the [`fence`]. It is checked before a commit touches anything and again
+//!    before the manifest.
+//! 2. A commit is done when its manifest is there. The manifest of commit n is created only where there is none, so
+//!    commit n has one writer. Whatever stops a commit before that, the manifest of commit n − 1 stays the newest, and
+//!    the next attempt, of this job or a restarted one, converges: every step may be repeated.
+//! 3. Order: files that only lost rows, deletes, all other files, manifest, row of `commits`. Together with
+//!    [`RowMoves`] this keeps a row from being in two files at any moment. Between two PUTs a plain listing may see one
+//!    partition before and another after the commit; readers that need one picture read the files of a manifest.
+//! 4. A file is left alone only when its content is *known*: this job wrote it in a finished commit, or the last
+//!    manifest names the same content and the version the store lists today. So files of an unfinished commit, of a
+//!    zombie or edited by hand are written anew by the first commit of the next run.
+//! 5. The first commit of a run holds the whole state. Data files that it does not name are deleted.
+//! 6. Nothing is written below a root that holds data files but was never claimed by this program.
+//!
+//! What remains: a zombie that passes the fence check and is paused just before a PUT can still finish the requests it
+//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contactflow_schemas::clock::TimeMs;
+
+use super::encode::EncodeError;
+use super::fence::{self, Claim};
+use super::head::{self, Head};
+use super::history::{put_row, row_of, row_path};
+use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, SourceFile};
+use super::objects::{ObjectError, Objects, Tag, in_parallel};
+use super::stage::{PartitionWriter, RowMoves, Staged};
+
+/// Manifests that are kept, the newest included.
+const MANIFESTS_KEPT: u64 = 64;
+
+/// Why a root cannot be opened or a commit not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// Another job holds the root. Stop: nothing more may be written.
+    #[error("{root} is held by another writer now, {by}; this job stops and writes nothing more. Run one job per output")]
+    Fenced {
+        /// The output root.
+        root: String,
+        /// Who holds it.
+        by: String,
+    },
+    /// A newer program wrote the root.
+    #[error("{name} below {root} has format version {version}, this program knows {FORMAT_VERSION}; use a newer contactflow")]
+    NewerFormat {
+        /// The output root.
+        root: String,
+        /// The manifest.
+        name: String,
+        /// Its version.
+        version: u32,
+    },
+    /// The root holds files of somebody else.
+    #[error("{root} holds Parquet files that contactflow did not write, such as {example}; choose another --output, or move them away")]
+    ForeignFiles {
+        /// The output root.
+        root: String,
+        /// One of them.
+        example: String,
+    },
+    /// The tables hold more than this run would compute.
+    #[error("the tables below {root} were also built from {}, which this run does not read and would therefore drop; pass it too, or choose another --output", missing.join(", "))]
+    MissingInputs {
+        /// The output root.
+        root: String,
+        /// Inputs of the last commit that this run lacks.
+        missing: Vec<String>,
+    },
+    /// A manifest or claim cannot be read or written as JSON.
+    #[error("a file below _contactflow is damaged: {0}")]
+    Json(#[source] serde_json::Error),
+    /// The store failed. The commit may be tried again.
+    #[error(transparent)]
+    Object(#[from] ObjectError),
+    /// The row of `commits` could not be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+}
+
+/// What a commit says about itself.
+#[derive(Clone, Debug)]
+pub struct CommitInput {
+    /// Dataflow epoch the tables are consistent with.
+    pub epoch: u64,
+    /// Latest event time they know.
+    pub as_of_ms: Option<TimeMs>,
+    /// Wall clock, for the history only.
+    pub committed_at_ms: TimeMs,
+    /// When computing ended, for the duration in the history only.
+    pub computed_at: Instant,
+    /// Every source file read so far.
+    pub sources: Vec<SourceFile>,
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitSummary {
+    /// Its number, from 1.
+    pub commit: u64,
+    /// Live files.
+    pub files_live: usize,
+    /// Files written.
+    pub files_written: usize,
+    /// Files removed.
+    pub files_removed: usize,
+    /// Rows in the files written.
+    pub rows_written: u64,
+    /// Size of the files written, bytes.
+    pub bytes_written: u64,
+    /// From the end of computing to the manifest.
+    pub duration: Duration,
+}
+
+/// The one writer of commits below an output root.
+pub struct Committer {
+    objects: Arc<dyn Objects>,
+    root_url: String,
+    inputs: Vec<String>,
+    claim: Claim,
+    previous: Option<Manifest>,
+    /// Files of the last commit, by path.
+    live: BTreeMap<String, FileEntry>,
+    /// Data files that may be in the store: those listed at the start and every one written since.
+    present: BTreeSet<String>,
+    writer: PartitionWriter,
+    /// No commit of this run is done: the stage is to hold the whole state.
+    is_first: bool,
+    /// The store may hold another state than that of the last commit, so nothing is known about rows that moved.
+    is_uncertain: bool,
+    /// The last commit's row of `commits` is not there.
+    row_is_missing: bool,
+}
+
+impl Committer {
+    /// Takes the root over and reads its newest manifest. `writer_id` names this run and no other; `inputs` are the
+    /// URLs it reads. A job that held the root is fenced from here on.
+    ///
+    /// # Errors
+    /// [`CommitError::ForeignFiles`], [`CommitError::NewerFormat`], [`CommitError::MissingInputs`] before anything is
+    /// written, so that a job started by mistake does not stop the right one; [`CommitError::Fenced`] when another job
+    /// takes the root over at the same time; those of the store.
+    pub fn open(
+        objects: Arc<dyn Objects>,
+        root_url: &str,
+        writer_id: &str,
+        inputs: &[String],
+    ) -> Result<Self, CommitError> {
+        let was_claimed = !fence::generations(&*objects)?.is_empty();
+        let head = Head::read(&*objects, root_url)?;
+        head.admit(root_url, was_claimed, inputs)?;
+        let claim = fence::claim(&*objects, root_url, writer_id)?;
+        // The last holder may have committed until the claim.
+        let Head { manifest, data, .. } = Head::read(&*objects, root_url)?;
+
+        let live = manifest.as_ref().map(Manifest::by_path).unwrap_or_default();
+        let mut inputs = inputs.to_vec();
+        inputs.sort_unstable();
+        inputs.dedup();
+        let row_is_missing = match &manifest {
+            Some(manifest) => objects.get(&row_path(manifest.commit))?.is_none(),
+            None => false,
+        };
+        Ok(Self {
+            writer: PartitionWriter::new(head::known(&live, &data)),
+            present: data.into_iter().map(|file| file.name).collect(),
+            root_url: root_url.to_owned(),
+            objects,
+            inputs,
+            claim,
+            previous: manifest,
+            live,
+            is_first: true,
+            is_uncertain: true,
+            row_is_missing,
+        })
+    }
+
+    /// The last commit, of this run or an earlier one.
+    pub fn previous(&self) -> Option<&Manifest> {
+        self.previous.as_ref()
+    }
+
+    /// A file of the last commit.
+    pub fn live_file(&self, path: &str) -> Option<&FileEntry> {
+        self.live.get(path)
+    }
+
+    /// A handle through which workers hand over partitions.
+    pub fn writer(&self) -> PartitionWriter {
+        self.writer.clone()
+    }
+
+    /// Commits what the workers handed over since the last commit; no worker may hand over anything meanwhile. After
+    /// an error of the store it may be called again, with or without more handed over.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`] when another job holds the root: stop. Those of the store: the last commit stands.
+    pub fn commit(&mut self, input: CommitInput) -> Result<CommitSummary, CommitError> {
+        let objects = Arc::clone(&self.objects);
+        fence::check(&*objects, &self.root_url, &self.claim)?;
+        let mut files = self.state_to_commit();
+        let bodies = self.writer.lock().bodies.clone();
+        let removed: Vec<String> = self.present.iter().filter(|path| !files.contains_key(*path)).cloned().collect();
+
+        // From here to the end the store may hold anything between the two commits.
+        let is_uncertain = std::mem::replace(&mut self.is_uncertain, true);
+        let tags = self.change_files(&bodies, &removed, is_uncertain)?;
+        for (path, file) in &mut files {
+            file.tag = match tags.get(path) {
+                Some(tag) => tag.clone(),
+                None => self.live.get(path).and_then(|file| file.tag.clone()),
+            };
+        }
+        fence::check(&*objects, &self.root_url, &self.claim)?;
+        let mut manifest = self.manifest(input, &files, bodies.keys(), removed);
+        while let Some(standing) = self.put_manifest(&manifest)? {
+            manifest.commit = standing.commit + 1;
+            self.previous = Some(standing);
+        }
+        Ok(self.finish(manifest, files))
+    }
+
+    /// The live files after the commit; tags are still those of before.
+    fn state_to_commit(&self) -> BTreeMap<String, FileEntry> {
+        let stage = self.writer.lock();
+        if self.is_first {
+            return stage.entries.clone();
+        }
+        let mut files = self.live.clone();
+        files.retain(|path, _| !stage.emptied.contains(path));
+        files.extend(stage.entries.clone());
+        files
+    }
+
+    /// Writes and deletes files in the order of invariant 3; the versions of those written.
+    fn change_files(
+        &mut self,
+        bodies: &BTreeMap<String, Staged>,
+        removed: &[String],
+        is_uncertain: bool,
+    ) -> Result<BTreeMap<String, Tag>, CommitError> {
+        let moves = |staged: &Staged| match staged.moves {
+            Some(_) if is_uncertain => RowMoves::Unknown,
+            // Rows that cannot move: any place in the order is right.
+            None => RowMoves::NoneOut,
+            Some(moves) => moves,
+        };
+        let (first, last): (Vec<_>, Vec<_>) =
+            bodies.iter().partition(|(_, staged)| moves(staged) == RowMoves::NoneIn);
+        let replaced = last.iter().filter(|(_, staged)| moves(staged) == RowMoves::Unknown).map(|(path, _)| *path);
+        let replaced = replaced.filter(|path| self.present.contains(*path));
+        let deleted: Vec<&String> = removed.iter().chain(replaced).collect();
+
+        let mut stage = self.writer.lock();
+        for path in bodies.keys().chain(removed) {
+            stage.known.remove(path);
+        }
+        drop(stage);
+        self.present.extend(bodies.keys().cloned());
+        let objects = &*self.objects;
+        let put = |&(path, staged): &(&String, &Staged)| {
+            objects.put(path, staged.body.clone()).map(|tag| (path.clone(), tag))
+        };
+        let mut tags = in_parallel(&first, put)?;
+        in_parallel(&deleted, |path| objects.delete(path))?;
+        tags.extend(in_parallel(&last, put)?);
+        for path in removed {
+            self.present.remove(path);
+        }
+        Ok(tags.into_iter().collect())
+    }
+
+    fn manifest<'a>(
+        &self,
+        input: CommitInput,
+        files: &BTreeMap<String, FileEntry>,
+        written: impl Iterator<Item = &'a String>,
+        removed: Vec<String>,
+    ) -> Manifest {
+        let CommitInput { epoch, as_of_ms, committed_at_ms, computed_at, mut sources } = input;
+        sources.sort_unstable();
+        Manifest {
+            format_version: FORMAT_VERSION,
+            commit: self.previous.as_ref().map_or(0, |previous| previous.commit) + 1,
+            epoch,
+            writer_id: self.claim.writer_id.clone(),
+            generation: self.claim.generation,
+            committed_at_ms,
+            duration_ms: computed_at.elapsed().as_millis() as u64,
+            as_of_ms,
+            inputs: self.inputs.clone(),
+            sources,
+            files: files.values().cloned().collect(),
+            written: written.cloned().collect(),
+            removed,
+        }
+    }
+
+    /// Creates the manifest: the moment of the commit. Returns a manifest of that number by this very job: one whose
+    /// write looked failed to an earlier attempt, and was not.
+    fn put_manifest(&self, manifest: &Manifest) -> Result<Option<Manifest>, CommitError> {
+        let path = Manifest::path(manifest.commit);
+        let body = serde_json::to_vec(manifest).map_err(CommitError::Json)?;
+        if self.objects.put_if_absent(&path, body.into())? {
+            return Ok(None);
+        }
+        let by = match head::read_manifest(&*self.objects, &self.root_url, &path)? {
+            // The store made the write and then answered no to its repetition.
+            Some(standing) if standing == *manifest => return Ok(None),
+            Some(standing) if (&standing.writer_id, standing.generation) == (&self.claim.writer_id, self.claim.generation) => {
+                return Ok(Some(standing));
+            }
+            Some(standing) => format!("job {}, which wrote commit {}", standing.writer_id, standing.commit),
+            None => format!("the writer of commit {}", manifest.commit),
+        };
+        Err(CommitError::Fenced { root: self.root_url.clone(), by })
+    }
+
+    /// Makes `manifest` the last commit and writes the history, which may lag behind but not fail a commit.
+    fn finish(&mut self, manifest: Manifest, files: BTreeMap<String, FileEntry>) -> CommitSummary {
+        let mut stage = self.writer.lock();
+        stage.known = files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect();
+        stage.entries.clear();
+        stage.bodies.clear();
+        stage.emptied.clear();
+        drop(stage);
+        self.is_first = false;
+        self.is_uncertain = false;
+        self.live = files;
+        if let Some(previous) = self.previous.as_ref().filter(|_| self.row_is_missing) {
+            put_row(&*self.objects, previous);
+        }
+        self.row_is_missing = !put_row(&*self.objects, &manifest);
+        if let Some(outdated) = manifest.commit.checked_sub(MANIFESTS_KEPT).filter(|&commit| commit > 0)
+            && let Err(error) = self.objects.delete(&Manifest::path(outdated))
+        {
+            tracing::warn!(%error, "an outdated manifest stays");
+        }
+        let row = row_of(&manifest);
+        self.previous = Some(manifest);
+        CommitSummary {
+            commit: row.commit as u64,
+            files_live: self.live.len(),
+            files_written: row.files_written as usize,
+            files_removed: row.files_removed as usize,
+            rows_written: row.rows_written as u64,
+            bytes_written: row.bytes_written as u64,
+            duration: Duration::from_millis(row.duration_ms as u64),
+        }
+    }
+}

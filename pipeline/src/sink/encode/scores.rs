@@ -1,0 +1,137 @@
+//! `message_scores`, `conversation_scores` and `anomaly_scores`.
+
+use bytes::Bytes;
+use contactflow_schemas::facts::{AnomalyScore, ConversationScore, MessageScore};
+use contactflow_schemas::prediction::SCORE_SCALE;
+use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tables::Table;
+
+use super::writer::TableWriter;
+use super::{EncodeError, unique};
+
+/// `method` of `anomaly_scores`.
+pub const ANOMALY_METHOD: &str = "robust_seasonal";
+/// `model_id` of `anomaly_scores`.
+pub const ANOMALY_MODEL_ID: &str = "robust_seasonal-1";
+
+/// Fixed-point predictions to units.
+fn units(fixed: i64) -> f64 {
+    fixed as f64 / f64::from(SCORE_SCALE)
+}
+
+/// Encodes the messages of one partition of `message_scores`, by tenant, time, conversation, event id, source.
+///
+/// # Errors
+/// [`EncodeError::DuplicateKey`] for an event that comes twice.
+pub fn encode_message_scores(scores: Vec<MessageScore>, model_id: &str) -> Result<Bytes, EncodeError> {
+    let table = Table::MessageScores;
+    let mut rows: Vec<_> = scores
+        .iter()
+        .map(|score| {
+            let turn = &score.turn;
+            let conversation = turn.conversation;
+            let (tenant, conversation) = (conversation.tenant.as_str(), conversation.conversation.as_str());
+            ((tenant, turn.time_ms, conversation, turn.event_id.as_str(), turn.source.as_str()), score)
+        })
+        .collect();
+    rows.sort_unstable_by_key(|&(key, _)| key);
+    unique(table, rows.iter().map(|&(key, _)| key))?;
+
+    let mut writer = TableWriter::new(table)?;
+    for ((tenant, sent_at_ms, conversation, event_id, _), score) in rows {
+        let turn = &score.turn;
+        writer.text(tenant);
+        writer.text(conversation);
+        writer.int(turn.cycle);
+        writer.text(turn.message_id.as_str());
+        writer.text(event_id);
+        writer.time(sent_at_ms);
+        writer.text(turn.channel.as_str());
+        writer.text(turn.agent.map(Symbol::as_str));
+        writer.text(turn.speaker.as_str());
+        let sentiment = score.sentiment;
+        writer.text(sentiment.map(|sentiment| sentiment.label().as_str()));
+        writer.float(sentiment.map(|sentiment| units(sentiment.score().into())));
+        writer.float(sentiment.map(|sentiment| units(sentiment.negative.into())));
+        writer.float(sentiment.map(|sentiment| units(sentiment.neutral.into())));
+        writer.float(sentiment.map(|sentiment| units(sentiment.positive.into())));
+        writer.text(score.error.as_deref());
+        writer.text(model_id);
+        writer.end_row()?;
+    }
+    writer.finish()
+}
+
+/// Encodes the cycles of one partition of `conversation_scores`, by tenant, conversation, cycle.
+///
+/// # Errors
+/// [`EncodeError::DuplicateKey`] for a cycle that comes twice, [`EncodeError::NothingScored`] for one without scored
+/// turns.
+pub fn encode_conversation_scores(scores: Vec<ConversationScore>, model_id: &str) -> Result<Bytes, EncodeError> {
+    let table = Table::ConversationScores;
+    let key = |score: &ConversationScore| {
+        (score.conversation.tenant.as_str(), score.conversation.conversation.as_str(), score.cycle)
+    };
+    let mut rows: Vec<_> = scores.iter().map(|score| (key(score), score)).collect();
+    rows.sort_unstable_by_key(|&(key, _)| key);
+    unique(table, rows.iter().map(|&(key, _)| key))?;
+
+    let mut writer = TableWriter::new(table)?;
+    for ((tenant, conversation, cycle), score) in rows {
+        if score.scored_turns <= 0 {
+            return Err(EncodeError::NothingScored { scored_turns: score.scored_turns });
+        }
+        writer.text(tenant);
+        writer.text(conversation);
+        writer.int(cycle);
+        writer.text(score.channel.as_str());
+        writer.int(score.scored_turns);
+        // One division each, from exact integers.
+        writer.float(score.sentiment_sum as f64 / (score.scored_turns * i64::from(SCORE_SCALE)) as f64);
+        writer.float(score.negative_turns as f64 / score.scored_turns as f64);
+        writer.float(units(score.first_sentiment));
+        writer.float(units(score.last_sentiment));
+        writer.float(units(score.sentiment_shift));
+        writer.text(model_id);
+        writer.end_row()?;
+    }
+    writer.finish()
+}
+
+/// Encodes the windows of one partition of `anomaly_scores`, by tenant, channel, agent (none first), KPI, window. A
+/// score without an agent belongs to the series of its channel, one with an agent to that agent's on the channel.
+///
+/// # Errors
+/// [`EncodeError::DuplicateKey`] for a window that comes twice in one series.
+pub fn encode_anomalies(scores: Vec<AnomalyScore>) -> Result<Bytes, EncodeError> {
+    let table = Table::AnomalyScores;
+    let key = |score: &AnomalyScore| {
+        let agent = score.agent.map(Symbol::as_str);
+        let series = (score.tenant.as_str(), score.channel.as_str(), agent, score.kpi.as_str());
+        (series, score.window_start_ms, score.window_ms)
+    };
+    let mut rows: Vec<_> = scores.iter().map(|score| (key(score), score)).collect();
+    rows.sort_unstable_by_key(|&(key, _)| key);
+    unique(table, rows.iter().map(|&(key, _)| key))?;
+
+    let mut writer = TableWriter::new(table)?;
+    let thousandths = |value: i64| value as f64 / 1e3;
+    for (((tenant, channel, agent, kpi), start_ms, length_ms), score) in rows {
+        writer.text(tenant);
+        writer.text(if agent.is_some() { "agent_channel" } else { "channel" });
+        writer.text(channel);
+        writer.text(agent);
+        writer.text(kpi);
+        writer.time(start_ms);
+        writer.time(start_ms + length_ms);
+        writer.float(score.observed_milli.map(thousandths));
+        writer.float(thousandths(score.expected_milli));
+        writer.float(thousandths(score.lower_milli));
+        writer.float(thousandths(score.upper_milli));
+        writer.float(score.score_millionths as f64 / 1e6);
+        writer.text(ANOMALY_METHOD);
+        writer.text(ANOMALY_MODEL_ID);
+        writer.end_row()?;
+    }
+    writer.finish()
+}

@@ -1,0 +1,28 @@
+//! Writing tables: rows become Parquet bytes ([`encode`]), bytes become commits ([`commit`]).
+//!
+//! ```text
+//! rows of a partition ─► encode_… ─► PartitionWriter::write ─┐   (any worker: hashes, drops what is unchanged)
+//!                                                            ├─► Committer::commit   (one per output root)
+//! partitions that emptied ────────► PartitionWriter::remove ─┘   fence ► data ► deletes ► manifest ► commits row
+//! ```
+
+pub mod commit;
+pub mod encode;
+pub mod fence;
+mod head;
+mod history;
+pub mod manifest;
+pub mod objects;
+pub mod stage;
+
+#[cfg(test)]
+mod tests;
+
+pub use commit::{CommitError, CommitInput, CommitSummary, Committer};
+pub use encode::{
+    CommitRow, EncodeError, encode_anomalies, encode_commit, encode_conversation_scores, encode_facts, encode_kpi,
+    encode_message_scores, encode_rejects,
+};
+pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
+pub use objects::{Listed, ObjectError, Objects, Stored};
+pub use stage::{PartitionWriter, RowMoves};

@@ -1,0 +1,127 @@
+//! What the next commit will change: filled by any worker through a [`PartitionWriter`], drained by the
+//! [`Committer`](super::Committer).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use contactflow_schemas::clock::date_string;
+use contactflow_schemas::tables::Table;
+use sha2::{Digest, Sha256};
+
+use super::manifest::{FileEntry, Partition};
+
+/// What is known about rows that change partition with this commit (a late event moves a cycle to another day). It
+/// decides the order of writing, so that a plain listing never counts a moved row twice.
+///
+/// Rows of KPI tables and of `anomaly_scores` never move, since their key holds the window: for those it is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowMoves {
+    /// No row came in from another partition: written first, which makes room in the others.
+    NoneIn,
+    /// No row left for another partition: written last.
+    NoneOut,
+    /// Not known, or both: the file of the last commit is deleted before the files written last. Always right; the
+    /// rows that stay are away from a plain listing for the time of the commit.
+    Unknown,
+}
+
+/// A body that waits for the commit.
+#[derive(Clone)]
+pub(super) struct Staged {
+    pub(super) body: Bytes,
+    /// None in tables whose rows cannot move.
+    pub(super) moves: Option<RowMoves>,
+}
+
+/// Everything the workers said since the last commit.
+#[derive(Default)]
+pub(super) struct Stage {
+    /// Content that is known to be in the store: path to SHA-256. Entries leave before their file is touched.
+    pub(super) known: HashMap<String, String>,
+    /// Files of the state to commit, changed or not, since the last commit.
+    pub(super) entries: BTreeMap<String, FileEntry>,
+    /// Those of them that have to be written.
+    pub(super) bodies: BTreeMap<String, Staged>,
+    /// Partitions without rows.
+    pub(super) emptied: BTreeSet<String>,
+}
+
+/// Hands the partitions of a commit over; a clone for every worker. Nothing reaches the store before
+/// [`Committer::commit`](super::Committer::commit).
+#[derive(Clone)]
+pub struct PartitionWriter {
+    stage: Arc<Mutex<Stage>>,
+}
+
+impl PartitionWriter {
+    pub(super) fn new(known: HashMap<String, String>) -> Self {
+        Self { stage: Arc::new(Mutex::new(Stage { known, ..Stage::default() })) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Stage> {
+        // A worker that panicked while holding the lock has left no half-made entry: each is inserted whole.
+        self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Sets the content of a partition, `rows` rows encoded as `body`, replacing what was said of it since the last
+    /// commit. No rows is [`Self::remove`]. A body that the store holds already is let go at once; any other stays in
+    /// memory until the commit.
+    pub fn write(&self, partition: Partition, moves: RowMoves, rows: usize, body: Bytes) {
+        if rows == 0 {
+            return self.remove(partition);
+        }
+        let entry = entry(partition, rows, &body);
+        let mut stage = self.lock();
+        stage.emptied.remove(&entry.path);
+        // Said before of the same commit: rows may have moved by either of the two changes.
+        let earlier = stage.bodies.get(&entry.path).and_then(|staged| staged.moves);
+        let moves = if earlier.is_none_or(|earlier| earlier == moves) { moves } else { RowMoves::Unknown };
+        let moves = may_move(partition.table).then_some(moves);
+        if stage.known.get(&entry.path) == Some(&entry.sha256) {
+            stage.bodies.remove(&entry.path);
+        } else {
+            stage.bodies.insert(entry.path.clone(), Staged { body, moves });
+        }
+        stage.entries.insert(entry.path.clone(), entry);
+    }
+
+    /// Says that a partition has no rows; its file is deleted, if there is one.
+    pub fn remove(&self, partition: Partition) {
+        let path = partition.path();
+        let mut stage = self.lock();
+        stage.bodies.remove(&path);
+        stage.entries.remove(&path);
+        stage.emptied.insert(path);
+    }
+}
+
+/// True for tables whose rows can change partition.
+fn may_move(table: Table) -> bool {
+    match table {
+        Table::ConversationFacts | Table::MessageScores | Table::ConversationScores => true,
+        Table::KpiAgentChannel(_) | Table::KpiChannel(_) | Table::AnomalyScores => false,
+        // One partition, and history.
+        Table::RejectedEvents | Table::Commits => false,
+    }
+}
+
+fn entry(partition: Partition, rows: usize, body: &Bytes) -> FileEntry {
+    FileEntry {
+        path: partition.path(),
+        table: partition.table.name().to_owned(),
+        date: partition.day.map(date_string),
+        shard: partition.shard,
+        rows: rows as u64,
+        bytes: body.len() as u64,
+        sha256: sha256_hex(body),
+        tag: None,
+    }
+}
+
+fn sha256_hex(body: &[u8]) -> String {
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    let hash = Sha256::digest(body);
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xF)]);
+    hash.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte)]).collect()
+}
