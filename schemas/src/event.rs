@@ -328,7 +328,12 @@ pub enum Statement {
     /// It happened in a conversation.
     Happened(ConversationKey, Box<Event>),
     /// It happened outside any conversation (dimensions, labels, requests).
-    Outside,
+    Outside {
+        /// `source`.
+        source: Symbol,
+        /// `event_id`.
+        event_id: CompactString,
+    },
     /// It and every lower version is removed.
     Retracted {
         /// `source`.

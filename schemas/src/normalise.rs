@@ -77,30 +77,23 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let source = required(row, Column::Source)?;
     let event_id = required(row, Column::EventId)?;
     let version = integer(row, Column::SourceVersion)?.unwrap_or(0);
-    let mut delivery = Delivery {
-        key: EventKey::of(&tenant, &source, &event_id),
-        version,
-        content,
-        time_ms: None,
-        statement: Statement::Outside,
-        origin,
-    };
-    let source = Symbol::new(&source);
-    let event_id = CompactString::from(event_id.as_ref());
+    let key = EventKey::of(&tenant, &source, &event_id);
+    let (source, event_id) = (Symbol::new(&source), CompactString::from(event_id.as_ref()));
+    let delivery = |time_ms, statement| Delivery { key, version, content, time_ms, statement, origin };
     if is_retract(row)? {
-        delivery.statement = Statement::Retracted { source, event_id };
-        return Ok(Normalised { delivery, text: None });
+        let statement = Statement::Retracted { source, event_id };
+        return Ok(Normalised { delivery: delivery(None, statement), text: None });
     }
     let event_type = event_type(row)?;
     let time_ms = event_time(row)?;
-    delivery.time_ms = Some(time_ms);
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
     let conversation = text(row, Column::ConversationId)?.filter(|id| !id.is_empty());
     let Some(conversation) = conversation else {
         return if event_type.needs_conversation() {
             Err(Problem::new(Reason::MissingField, Column::ConversationId, "an event of a conversation needs its id"))
         } else {
-            Ok(Normalised { delivery, text: None })
+            let statement = Statement::Outside { source, event_id };
+            Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None })
         };
     };
     let conversation = ConversationKey { tenant: Symbol::new(&tenant), conversation: Symbol::new(&conversation) };
@@ -117,8 +110,8 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
         origin,
     };
     let text = message_text.filter(|_| may_be_scored(&event));
-    delivery.statement = Statement::Happened(conversation, Box::new(event));
-    Ok(Normalised { delivery, text })
+    let statement = Statement::Happened(conversation, Box::new(event));
+    Ok(Normalised { delivery: delivery(Some(time_ms), statement), text })
 }
 
 /// Checks every value against its column's type and hashes the content: all columns but `ingest_time`.

@@ -1,0 +1,7 @@
+//! Anomaly scores: a robust seasonal baseline per series, maintained as cells change.
+
+mod detector;
+mod operator;
+
+pub use detector::{Detector, Point, Score, score_series};
+pub use operator::{SeriesKey, SeriesKind, anomalies, series_points};

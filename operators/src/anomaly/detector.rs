@@ -1,0 +1,204 @@
+//! The detector, without any dataflow: a pure function of one series.
+//!
+//! For each window the expectation is the median of earlier windows of the same season (same hour of the week, or of the
+//! day where there are too few weeks), and the spread their median absolute deviation scaled to a standard deviation
+//! (Rousseeuw & Croux 1993), never less than what counting noise or a few percent of the level explain. Medians ignore
+//! up to half of outliers, so an earlier incident does not become the norm. Only earlier windows are used: a score says
+//! what could have been known then.
+
+use contactflow_schemas::clock::{DAY_MS, TimeMs, Window};
+
+/// Weeks and days the baseline looks back.
+const WEEKS: i64 = 8;
+const DAYS: i64 = 14;
+/// Earlier windows needed before anything is scored.
+const HISTORY_MIN: usize = 4;
+/// Standard deviations to the bounds of the normal range.
+const BOUND_SIGMAS: f64 = 4.0;
+/// 1 / Φ⁻¹(3/4): makes the median absolute deviation estimate a standard deviation.
+const MAD_TO_SIGMA: f64 = 1.4826;
+
+/// What kind of numbers a series holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Detector {
+    /// Counts: noise grows with the square root of the level; silence is a value.
+    Count,
+    /// Positive durations: compared on a logarithmic scale.
+    Duration,
+    /// Shares between 0 and 1.
+    Ratio,
+}
+
+/// One window of a series; values in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// Start of the window.
+    pub start_ms: TimeMs,
+    /// Value; none where the window has none.
+    pub value_milli: Option<i64>,
+}
+
+/// The verdict on one window; values in thousandths, the score in millionths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Score {
+    /// Start of the window.
+    pub start_ms: TimeMs,
+    /// Observed value.
+    pub observed_milli: Option<i64>,
+    /// Expected value.
+    pub expected_milli: i64,
+    /// Lower bound of the normal range.
+    pub lower_milli: i64,
+    /// Upper bound of the normal range.
+    pub upper_milli: i64,
+    /// 0 normal … 1 certainly not; 0.5 at the bounds.
+    pub score_millionths: i64,
+}
+
+impl Detector {
+    /// Onto the scale on which deviations are compared.
+    fn forward(self, value: f64) -> f64 {
+        match self {
+            // The square root makes the spread of counts independent of their level (Anscombe 1948).
+            Detector::Count => (value.max(0.0) + 0.375).sqrt(),
+            Detector::Duration => value.max(1.0).ln(),
+            Detector::Ratio => value,
+        }
+    }
+
+    fn backward(self, value: f64) -> f64 {
+        match self {
+            Detector::Count => (value.max(0.0).powi(2) - 0.375).max(0.0),
+            Detector::Duration => value.exp(),
+            Detector::Ratio => value.clamp(0.0, 1.0),
+        }
+    }
+
+    /// The least spread that is believed, on the comparison scale.
+    fn sigma_min(self) -> f64 {
+        match self {
+            Detector::Count => 0.5,
+            Detector::Duration => 0.25,
+            Detector::Ratio => 0.08,
+        }
+    }
+}
+
+/// Scores every window of a series whose points are ascending and of one length.
+pub fn score_series(detector: Detector, window: Window, points: &[Point]) -> Vec<Score> {
+    let values: Vec<Option<f64>> =
+        points.iter().map(|point| point.value_milli.map(|value| detector.forward(value as f64 / 1e3))).collect();
+    let mut season = Vec::with_capacity(DAYS as usize);
+    let mut scores = Vec::with_capacity(points.len());
+    for (position, point) in points.iter().enumerate() {
+        seasonal_values(window, &points[..position], &values, point.start_ms, &mut season);
+        if season.len() >= HISTORY_MIN {
+            scores.push(score(detector, point, values[position], &mut season));
+        }
+    }
+    scores
+}
+
+/// Earlier values of the same season: weeks apart first, days apart where there are too few.
+fn seasonal_values(window: Window, earlier: &[Point], values: &[Option<f64>], start_ms: TimeMs, season: &mut Vec<f64>) {
+    let at = |time_ms: TimeMs| {
+        let position = earlier.binary_search_by_key(&time_ms, |point| point.start_ms).ok()?;
+        values[position]
+    };
+    season.clear();
+    if window == Window::Hour {
+        season.extend((1..=WEEKS).filter_map(|weeks| at(start_ms - weeks * 7 * DAY_MS)));
+        if season.len() >= HISTORY_MIN {
+            return;
+        }
+        season.clear();
+        season.extend(
+            (1..=DAYS)
+                .filter(|&days| same_part_of_week(start_ms, days))
+                .filter_map(|days| at(start_ms - days * DAY_MS)),
+        );
+    } else {
+        season.extend((1..=DAYS).filter_map(|days| at(start_ms - days * DAY_MS)));
+    }
+}
+
+/// Working days are compared with working days, weekends with weekends.
+fn same_part_of_week(start_ms: TimeMs, days_before: i64) -> bool {
+    // 1970-01-01 was a Thursday.
+    let weekend = |time_ms: TimeMs| matches!((time_ms.div_euclid(DAY_MS) + 3).rem_euclid(7), 5 | 6);
+    weekend(start_ms) == weekend(start_ms - days_before * DAY_MS)
+}
+
+fn score(detector: Detector, point: &Point, observed: Option<f64>, season: &mut [f64]) -> Score {
+    let expected = median(season);
+    season.iter_mut().for_each(|value| *value = (*value - expected).abs());
+    let sigma = (median(season) * MAD_TO_SIGMA).max(detector.sigma_min());
+    let milli = |value: f64| (detector.backward(value) * 1e3).round() as i64;
+    // |z| / (|z| + bound): 0 at the expectation, one half at the bounds, monotone, never saturated.
+    let sigmas = observed.map_or(0.0, |observed| (observed - expected).abs() / sigma);
+    Score {
+        start_ms: point.start_ms,
+        observed_milli: point.value_milli,
+        expected_milli: milli(expected),
+        lower_milli: milli(expected - BOUND_SIGMAS * sigma),
+        upper_milli: milli(expected + BOUND_SIGMAS * sigma),
+        score_millionths: (sigmas / (sigmas + BOUND_SIGMAS) * 1e6).round() as i64,
+    }
+}
+
+/// The median; the mean of the middle two of an even number.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_unstable_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use contactflow_schemas::clock::HOUR_MS;
+
+    use super::*;
+
+    /// Three weeks of an hourly count with a daily rhythm.
+    fn rhythm(change: impl Fn(i64) -> Option<i64>) -> Vec<Point> {
+        (0..21 * 24)
+            .map(|hour| {
+                let usual = 20 + 15 * i64::from((8..20).contains(&(hour % 24))) + (hour * 7) % 5;
+                Point { start_ms: hour * HOUR_MS, value_milli: Some(change(hour).unwrap_or(usual) * 1_000) }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_silent_hour_and_a_burst_stand_out_and_nothing_else() {
+        let (silent, burst) = (20 * 24 + 11, 20 * 24 + 15);
+        let points = rhythm(|hour| (hour == silent).then_some(0).or((hour == burst).then_some(150)));
+        let scores = score_series(Detector::Count, Window::Hour, &points);
+        let outside: Vec<i64> = scores
+            .iter()
+            .filter(|score| score.score_millionths >= 500_000)
+            .map(|score| score.start_ms / HOUR_MS)
+            .collect();
+        assert_eq!(outside, [silent, burst]);
+    }
+
+    #[test]
+    fn an_earlier_incident_does_not_become_the_norm() {
+        let points = rhythm(|hour| (10 * 24..11 * 24).contains(&hour).then_some(400));
+        let after = score_series(Detector::Count, Window::Hour, &points);
+        assert!(
+            after.iter().filter(|score| score.start_ms >= 11 * DAY_MS).all(|score| score.score_millionths < 500_000)
+        );
+    }
+
+    #[test]
+    fn nothing_is_scored_without_history_and_the_future_is_not_used() {
+        let points = rhythm(|_| None);
+        let (whole, part) = (
+            score_series(Detector::Count, Window::Hour, &points),
+            score_series(Detector::Count, Window::Hour, &points[..300]),
+        );
+        assert!(whole[0].start_ms >= 4 * DAY_MS);
+        assert_eq!(whole[..part.len()], part[..]);
+    }
+}

@@ -1,0 +1,115 @@
+//! KPI cells: arrangements with the sums in the difference, and their roll-ups.
+//!
+//! A level of cells is a differential collection from [`Cell`] to tally. The finest level is fed by the conversations; every
+//! coarser one by the changes of a finer one, never by a second look at the events.
+
+use contactflow_schemas::aggregate::{RollUp, roll_up};
+use contactflow_schemas::catalogue::Moment;
+use contactflow_schemas::clock::{TimeMs, Window, day_of};
+use contactflow_schemas::event::mix;
+use contactflow_schemas::facts::Cell;
+use contactflow_schemas::tally::Tally;
+use differential_dataflow::difference::Semigroup;
+use differential_dataflow::operators::CountTotal;
+use differential_dataflow::operators::arrange::arrangement::arrange_core;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValSpine};
+use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
+use timely::dataflow::channels::pact::{Exchange, Pipeline};
+use timely::dataflow::operators::Exchange as _;
+
+use crate::difference::TallyDiff;
+use crate::epochs::Epoch;
+
+/// Trace of a level of cells.
+pub type CellTrace = TraceAgent<KeySpine<Cell, Epoch, TallyDiff>>;
+/// Arrangement of a level of cells.
+pub type ArrangedCells<'scope> = Arranged<'scope, CellTrace>;
+/// Trace of rows by the day of their partition.
+pub type RowTrace<D> = TraceAgent<ValSpine<i32, D, Epoch, isize>>;
+
+/// Worker hash of a day: everything of a partition lives on one worker, which writes it.
+pub fn day_hash(day: i32) -> u64 {
+    mix(day as u64 ^ 0x5EED)
+}
+
+/// Arranges contributions, routed by the day of their window.
+pub fn arrange_cells<'scope>(
+    contributions: VecCollection<'scope, Epoch, Cell, TallyDiff>,
+    name: &str,
+) -> ArrangedCells<'scope> {
+    let stream = contributions.map(|cell| (cell, ())).inner;
+    let route = Exchange::new(|((cell, ()), _, _): &((Cell, ()), Epoch, TallyDiff)| day_hash(cell.day));
+    arrange_core(stream, route, name, KeyBatcher::new)
+}
+
+/// Arranges a coarser level: the changes of `children`, projected, plus `more` that enters at this level. A roll-up stays
+/// within the day, so nothing moves between workers.
+pub fn arrange_roll_up<'scope>(
+    children: ArrangedCells<'scope>,
+    how: RollUp,
+    project: fn(Cell) -> Cell,
+    more: Option<VecCollection<'scope, Epoch, Cell, TallyDiff>>,
+    name: &str,
+) -> ArrangedCells<'scope> {
+    let rolled = children
+        .count_total_core::<isize>()
+        .explode(move |(cell, tally)| Some((project(cell), TallyDiff(roll_up(&tally.0, how)))));
+    let stream = match more {
+        // These come from wherever their operator runs; the children are in place already.
+        Some(more) => rolled.concat(more.inner.exchange(|(cell, _, _)| day_hash(cell.day)).as_collection()),
+        None => rolled,
+    };
+    arrange_core(stream.map(|cell| (cell, ())).inner, Pipeline, name, KeyBatcher::new)
+}
+
+/// The day's cell of an hour's cell.
+pub fn to_day(cell: Cell) -> Cell {
+    Cell { window_start_ms: Window::Day.start_ms(cell.window_start_ms), ..cell }
+}
+
+/// The channel's cell of an agent's cell.
+pub fn to_channel(cell: Cell) -> Cell {
+    Cell { agent: None, ..cell }
+}
+
+/// The contribution of one moment at a time in a window.
+pub fn contribution(
+    moment: Moment,
+    time_ms: TimeMs,
+    window: Window,
+    group: crate::conversation::GaugeGroup,
+) -> (Cell, TallyDiff) {
+    let window_start_ms = window.start_ms(time_ms);
+    let mut entries = Vec::with_capacity(4);
+    moment.contribute(1, &mut entries);
+    let cell = Cell {
+        day: day_of(window_start_ms),
+        window_start_ms,
+        tenant: group.tenant,
+        channel: group.channel,
+        agent: group.agent,
+    };
+    (cell, TallyDiff(Tally::from_entries(entries)))
+}
+
+/// Arranges rows by the day of their partition, on the worker that writes the partition.
+pub fn arrange_rows<'scope, D: ExchangeData>(
+    rows: VecCollection<'scope, Epoch, D, isize>,
+    day: fn(&D) -> i32,
+    name: &str,
+) -> Arranged<'scope, RowTrace<D>> {
+    let stream = rows.map(move |row| (day(&row), row)).inner;
+    let route = Exchange::new(|((day, _), _, _): &((i32, D), Epoch, isize)| day_hash(*day));
+    arrange_core(stream, route, name, ValBatcher::new)
+}
+
+/// Arranges `(key, value)` rows by a hash of the key that is the same in every process.
+pub fn arrange_keyed<'scope, K: ExchangeData, V: ExchangeData, R: ExchangeData + Semigroup>(
+    rows: VecCollection<'scope, Epoch, (K, V), R>,
+    hash: fn(&K) -> u64,
+    name: &str,
+) -> Arranged<'scope, TraceAgent<ValSpine<K, V, Epoch, R>>> {
+    let route = Exchange::new(move |((key, _), _, _): &((K, V), Epoch, R)| hash(key));
+    arrange_core(rows.inner, route, name, ValBatcher::new)
+}

@@ -1,0 +1,119 @@
+//! The difference of two views of a conversation, in the form the downstream collections want.
+
+use std::collections::HashMap;
+
+use contactflow_schemas::clock::{Window, day_of};
+use contactflow_schemas::event::ConversationKey;
+use contactflow_schemas::facts::{Cell, CycleFacts, Turn};
+use contactflow_schemas::reject::Reject;
+use contactflow_schemas::symbol::{FastHash, Symbol};
+use contactflow_schemas::tally::{Slot, Tally};
+
+use super::fold::{Credit, View};
+use super::{GaugeChange, GaugeGroup};
+use crate::difference::TallyDiff;
+
+/// Differences of many views, collected over one epoch.
+#[derive(Default)]
+pub struct Differences {
+    /// Rows of conversation_facts.
+    pub facts: Vec<(CycleFacts, isize)>,
+    /// Messages to score.
+    pub turns: Vec<(Turn, isize)>,
+    /// Rows of rejected_events.
+    pub rejects: Vec<(Reject, isize)>,
+    /// Unattended levels.
+    pub levels: Vec<GaugeChange>,
+    /// What the hourly agent×channel cells gain, not yet summed up.
+    cells: HashMap<Cell, Vec<(Slot, i64)>, FastHash>,
+}
+
+impl Differences {
+    /// Adds the difference between two views of one conversation.
+    pub fn add(&mut self, key: ConversationKey, before: View, after: View) {
+        self.credits(key, &before, -1);
+        self.credits(key, &after, 1);
+        // What both views have cancels here, so that downstream only sees what changed.
+        replace(before.facts, after.facts, &mut self.facts);
+        replace(before.turns, after.turns, &mut self.turns);
+        replace(before.rejects, after.rejects, &mut self.rejects);
+        if before.levels != after.levels || before.channel != after.channel {
+            self.levels(key, before.channel, before.levels, -1);
+            self.levels(key, after.channel, after.levels, 1);
+        }
+    }
+
+    /// The contributions to the hourly cells, summed up and without zeros.
+    pub fn take_cells(&mut self) -> impl Iterator<Item = (Cell, TallyDiff)> + use<> {
+        let cells = std::mem::take(&mut self.cells);
+        cells.into_iter().filter_map(|(cell, entries)| {
+            let tally = Tally::from_entries(entries);
+            (!tally.is_zero()).then_some((cell, TallyDiff(tally)))
+        })
+    }
+
+    fn credits(&mut self, key: ConversationKey, view: &View, sign: i64) {
+        let Some(channel) = view.channel else { return };
+        for credit in &view.credits {
+            let entries = self.cells.entry(hourly_cell(key, channel, credit)).or_default();
+            credit.moment.contribute(sign, entries);
+        }
+    }
+
+    fn levels(
+        &mut self,
+        key: ConversationKey,
+        channel: Option<Symbol>,
+        levels: Vec<super::fold::LevelChange>,
+        sign: i64,
+    ) {
+        let Some(channel) = channel else { return };
+        self.levels.extend(levels.into_iter().map(|level| {
+            let group = GaugeGroup { tenant: key.tenant, channel, agent: level.agent };
+            (group, level.time_ms, sign * level.delta)
+        }));
+    }
+}
+
+fn hourly_cell(key: ConversationKey, channel: Symbol, credit: &Credit) -> Cell {
+    let window_start_ms = Window::Hour.start_ms(credit.time_ms);
+    Cell { day: day_of(window_start_ms), window_start_ms, tenant: key.tenant, channel, agent: credit.agent }
+}
+
+/// Emits −1 for what is gone and +1 for what is new; rows of a view are few.
+fn replace<D: Ord>(mut before: Vec<D>, mut after: Vec<D>, out: &mut Vec<(D, isize)>) {
+    if before == after {
+        return;
+    }
+    before.sort_unstable();
+    after.sort_unstable();
+    let (mut before, mut after) = (before.into_iter().peekable(), after.into_iter().peekable());
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (Some(left), Some(right)) => left.cmp(right),
+            (Some(_), None) => std::cmp::Ordering::Less,
+            (None, Some(_)) => std::cmp::Ordering::Greater,
+            (None, None) => return,
+        };
+        match order {
+            std::cmp::Ordering::Less => out.extend(before.next().map(|row| (row, -1))),
+            std::cmp::Ordering::Greater => out.extend(after.next().map(|row| (row, 1))),
+            std::cmp::Ordering::Equal => {
+                before.next();
+                after.next();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replace;
+
+    #[test]
+    fn only_what_changed_is_sent() {
+        let mut out = Vec::new();
+        replace(vec![3, 1, 2], vec![2, 4, 1, 1], &mut out);
+        assert_eq!(out, vec![(1, 1), (3, -1), (4, 1)]);
+    }
+}

@@ -1,0 +1,383 @@
+//! The packed history of one conversation: all state the conversation stage keeps.
+//!
+//! Events are stored as a byte string of variable-length integers, about a quarter of their size as structs, sorted in
+//! the order of the contract (event_time, source, event_id). Symbols are stored by their process-private number, so a
+//! history never leaves its process. Facts are not stored at all: they are recomputed from here, before and after a
+//! change, and the difference goes downstream.
+
+use std::cmp::Ordering;
+
+use compact_str::CompactString;
+use contactflow_schemas::event::{ActorType, Body, Direction, Event, EventType, Origin, Status, TextRef, Visibility};
+use contactflow_schemas::prediction::TextKey;
+use contactflow_schemas::symbol::Symbol;
+
+/// What happens to one event of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Change {
+    /// It is inserted, or replaces the event with its `(source, event_id)`.
+    Put(Box<Event>),
+    /// It is removed.
+    Remove {
+        /// `source`.
+        source: Symbol,
+        /// `event_id`.
+        event_id: CompactString,
+    },
+}
+
+/// The packed events of one conversation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History(Box<[u8]>);
+
+/// The contract's order inside a conversation.
+pub fn order(left: &Event, right: &Event) -> Ordering {
+    left.time_ms.cmp(&right.time_ms).then_with(|| {
+        let sources = if left.source == right.source {
+            Ordering::Equal
+        } else {
+            left.source.as_str().as_bytes().cmp(right.source.as_str().as_bytes())
+        };
+        sources.then_with(|| left.event_id.as_bytes().cmp(right.event_id.as_bytes()))
+    })
+}
+
+impl History {
+    /// Packs `events`, which must be in [`order`].
+    pub fn pack(events: &[Event]) -> Self {
+        let mut writer = Writer(Vec::with_capacity(events.len() * 48));
+        let mut previous_ms = 0;
+        for event in events {
+            writer.event(event, previous_ms);
+            previous_ms = event.time_ms;
+        }
+        Self(writer.0.into_boxed_slice())
+    }
+
+    /// The events, in [`order`].
+    pub fn unpack(&self) -> Vec<Event> {
+        let mut reader = Reader(&self.0);
+        let mut events: Vec<Event> = Vec::with_capacity(self.0.len() / 32);
+        while !reader.0.is_empty() {
+            let previous_ms = events.last().map_or(0, |event| event.time_ms);
+            events.push(reader.event(previous_ms));
+        }
+        events
+    }
+
+    /// True when no event is left.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Size of the packed events, bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// Applies changes, in their order, to events in [`order`].
+pub fn apply(events: &mut Vec<Event>, changes: impl IntoIterator<Item = Change>) {
+    for change in changes {
+        let (source, event_id) = match &change {
+            Change::Put(event) => (event.source, &event.event_id),
+            Change::Remove { source, event_id } => (*source, event_id),
+        };
+        events.retain(|event| event.source != source || event.event_id != *event_id);
+        if let Change::Put(event) = change {
+            let position = events.partition_point(|other| order(other, &event) == Ordering::Less);
+            events.insert(position, *event);
+        }
+    }
+}
+
+/// Tags of [`Body`] variants; [`Body::Other`] follows with its type's position.
+mod tag {
+    pub(super) const CREATED: u8 = 0;
+    pub(super) const MESSAGE: u8 = 1;
+    pub(super) const EDITED: u8 = 2;
+    pub(super) const DELETED: u8 = 3;
+    pub(super) const STATUS: u8 = 4;
+    pub(super) const ASSIGNED: u8 = 5;
+    pub(super) const SEGMENT_STARTED: u8 = 6;
+    pub(super) const HANDOFF: u8 = 7;
+    pub(super) const RATED: u8 = 8;
+    pub(super) const MERGED: u8 = 9;
+    pub(super) const SPAM: u8 = 10;
+    pub(super) const OTHER: u8 = 11;
+}
+
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn byte(&mut self, byte: u8) {
+        self.0.push(byte);
+    }
+
+    fn unsigned(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn signed(&mut self, value: i64) {
+        self.unsigned(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    fn symbol(&mut self, symbol: Option<Symbol>) {
+        self.unsigned(symbol.map_or(0, |symbol| u64::from(symbol.index())));
+    }
+
+    fn string(&mut self, text: &str) {
+        self.unsigned(text.len() as u64);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn text(&mut self, text: Option<TextRef>) {
+        self.byte(u8::from(text.is_some()));
+        if let Some(text) = text {
+            self.0.extend_from_slice(&text.key.0.to_le_bytes());
+            self.unsigned(u64::from(text.chars));
+        }
+    }
+
+    fn event(&mut self, event: &Event, previous_ms: i64) {
+        self.signed(event.time_ms - previous_ms);
+        self.symbol(Some(event.source));
+        self.string(&event.event_id);
+        self.symbol(event.channel);
+        self.byte(event.actor_type.map_or(0, |actor| actor as u8 + 1));
+        self.symbol(event.actor);
+        self.symbol(Some(event.origin.file));
+        self.unsigned(event.origin.row);
+        self.body(&event.body, &event.event_id);
+    }
+
+    fn body(&mut self, body: &Body, event_id: &str) {
+        match body {
+            Body::Created => self.byte(tag::CREATED),
+            Body::Message { message_id, direction, visibility, text } => {
+                self.byte(tag::MESSAGE);
+                // Most sources use one id for the message and its event.
+                let same = message_id == event_id;
+                let flags = u8::from(same)
+                    | (u8::from(*visibility == Visibility::Private) << 1)
+                    | (direction.map_or(0, |direction| direction as u8 + 1) << 2);
+                self.byte(flags);
+                if !same {
+                    self.string(message_id);
+                }
+                self.text(*text);
+            }
+            Body::Edited { message_id, text } => {
+                self.byte(tag::EDITED);
+                self.string(message_id);
+                self.text(*text);
+            }
+            Body::Deleted { message_id, not_delivered } => {
+                self.byte(tag::DELETED);
+                self.string(message_id);
+                self.byte(u8::from(*not_delivered));
+            }
+            Body::Status(status) => {
+                self.byte(tag::STATUS);
+                self.byte(*status as u8);
+            }
+            Body::Assigned { agent } => {
+                self.byte(tag::ASSIGNED);
+                self.symbol(*agent);
+            }
+            Body::SegmentStarted { agent } => {
+                self.byte(tag::SEGMENT_STARTED);
+                self.symbol(*agent);
+            }
+            Body::Handoff => self.byte(tag::HANDOFF),
+            Body::Rated { survey, agent, csat_millionths } => {
+                self.byte(tag::RATED);
+                self.symbol(*survey);
+                self.symbol(*agent);
+                self.signed(*csat_millionths);
+            }
+            Body::Merged => self.byte(tag::MERGED),
+            Body::Spam(marked) => {
+                self.byte(tag::SPAM);
+                self.byte(u8::from(*marked));
+            }
+            Body::Other(event_type) => {
+                self.byte(tag::OTHER);
+                self.byte(*event_type as u8);
+            }
+        }
+    }
+}
+
+/// Reads what [`Writer`] wrote. The bytes never come from outside, so a malformed history is a broken invariant.
+struct Reader<'a>(&'a [u8]);
+
+const WRITTEN_HERE: &str = "a packed history was written by this module";
+
+impl Reader<'_> {
+    fn byte(&mut self) -> u8 {
+        let (&byte, rest) = self.0.split_first().expect(WRITTEN_HERE);
+        self.0 = rest;
+        byte
+    }
+
+    fn unsigned(&mut self) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let byte = self.byte();
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+
+    fn signed(&mut self) -> i64 {
+        let value = self.unsigned();
+        (value >> 1) as i64 ^ -((value & 1) as i64)
+    }
+
+    fn symbol(&mut self) -> Option<Symbol> {
+        let index = self.unsigned() as u32;
+        (index != 0).then(|| Symbol::from_index(index))
+    }
+
+    fn string(&mut self) -> CompactString {
+        let length = self.unsigned() as usize;
+        let (bytes, rest) = self.0.split_at(length);
+        self.0 = rest;
+        CompactString::from_utf8(bytes).expect(WRITTEN_HERE)
+    }
+
+    fn text(&mut self) -> Option<TextRef> {
+        (self.byte() != 0).then(|| {
+            let (key, rest) = self.0.split_first_chunk().expect(WRITTEN_HERE);
+            self.0 = rest;
+            TextRef { key: TextKey(u128::from_le_bytes(*key)), chars: self.unsigned() as u32 }
+        })
+    }
+
+    fn event(&mut self, previous_ms: i64) -> Event {
+        let time_ms = previous_ms + self.signed();
+        let source = self.symbol().expect(WRITTEN_HERE);
+        let event_id = self.string();
+        let channel = self.symbol();
+        let actor_type = match self.byte() {
+            0 => None,
+            number => Some(ActorType::ALL[usize::from(number) - 1]),
+        };
+        let actor = self.symbol();
+        let origin = Origin { file: self.symbol().expect(WRITTEN_HERE), row: self.unsigned() };
+        let body = self.body(&event_id);
+        Event { source, event_id, time_ms, channel, actor_type, actor, body, origin }
+    }
+
+    fn body(&mut self, event_id: &CompactString) -> Body {
+        match self.byte() {
+            tag::CREATED => Body::Created,
+            tag::MESSAGE => self.message(event_id),
+            tag::EDITED => Body::Edited { message_id: self.string(), text: self.text() },
+            tag::DELETED => Body::Deleted { message_id: self.string(), not_delivered: self.byte() != 0 },
+            tag::STATUS => Body::Status(Status::ALL[usize::from(self.byte())]),
+            tag::ASSIGNED => Body::Assigned { agent: self.symbol() },
+            tag::SEGMENT_STARTED => Body::SegmentStarted { agent: self.symbol() },
+            tag::HANDOFF => Body::Handoff,
+            tag::RATED => Body::Rated { survey: self.symbol(), agent: self.symbol(), csat_millionths: self.signed() },
+            tag::MERGED => Body::Merged,
+            tag::SPAM => Body::Spam(self.byte() != 0),
+            tag::OTHER => Body::Other(EventType::ALL[usize::from(self.byte())]),
+            unknown => panic!("{WRITTEN_HERE}, which knows no tag {unknown}"),
+        }
+    }
+
+    fn message(&mut self, event_id: &CompactString) -> Body {
+        let flags = self.byte();
+        let message_id = if flags & 1 != 0 { event_id.clone() } else { self.string() };
+        let visibility = if flags & 2 != 0 { Visibility::Private } else { Visibility::Public };
+        let direction = match flags >> 2 {
+            0 => None,
+            number => Some(Direction::ALL[usize::from(number) - 1]),
+        };
+        Body::Message { message_id, direction, visibility, text: self.text() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(time_ms: i64, source: &str, event_id: &str, body: Body) -> Event {
+        let origin = Origin { file: Symbol::new("f"), row: time_ms as u64 };
+        Event {
+            source: Symbol::new(source),
+            event_id: CompactString::from(event_id),
+            time_ms,
+            channel: Some(Symbol::new("chat")),
+            actor_type: Some(ActorType::Agent),
+            actor: None,
+            body,
+            origin,
+        }
+    }
+
+    fn one_of_each() -> Vec<Event> {
+        let agent = Some(Symbol::new("a1"));
+        let text = Some(TextRef { key: TextKey::of("hi"), chars: 2 });
+        let message = |message_id: &str, direction, visibility| Body::Message {
+            message_id: message_id.into(),
+            direction,
+            visibility,
+            text,
+        };
+        let bodies = vec![
+            Body::Created,
+            message("e1", Some(Direction::Outbound), Visibility::Public),
+            message("other", None, Visibility::Private),
+            Body::Edited { message_id: "e1".into(), text: None },
+            Body::Deleted { message_id: "e1".into(), not_delivered: true },
+            Body::Status(Status::Closed),
+            Body::Assigned { agent },
+            Body::SegmentStarted { agent: None },
+            Body::Handoff,
+            Body::Rated { survey: agent, agent: None, csat_millionths: 3_666_667 },
+            Body::Merged,
+            Body::Spam(true),
+            Body::Other(EventType::ErasureRequested),
+        ];
+        let time = |n: usize| 1_700_000_000_000 + n as i64 * 1_000_003;
+        bodies.into_iter().enumerate().map(|(n, body)| event(time(n), "s", &format!("e{n}"), body)).collect()
+    }
+
+    #[test]
+    fn packing_loses_nothing() {
+        let events = one_of_each();
+        assert_eq!(History::pack(&events).unpack(), events);
+        assert!(History::pack(&[]).is_empty());
+    }
+
+    #[test]
+    fn ties_are_broken_by_source_and_id_in_byte_order() {
+        let mut events = Vec::new();
+        let ids = [("b", "1"), ("a", "10"), ("a", "9"), ("a", "1")];
+        apply(&mut events, ids.map(|(source, id)| Change::Put(Box::new(event(5, source, id, Body::Handoff)))));
+        let order: Vec<_> = events.iter().map(|event| (event.source.as_str(), event.event_id.as_str())).collect();
+        assert_eq!(order, [("a", "1"), ("a", "10"), ("a", "9"), ("b", "1")]);
+    }
+
+    #[test]
+    fn a_put_replaces_and_a_remove_leaves_no_trace() {
+        let mut events = vec![event(5, "s", "x", Body::Handoff)];
+        let before = History::pack(&events);
+        apply(&mut events, [Change::Put(Box::new(event(9, "s", "x", Body::Created)))]);
+        assert_eq!((events.len(), events[0].time_ms), (1, 9));
+        apply(&mut events, [Change::Remove { source: Symbol::new("s"), event_id: "x".into() }]);
+        assert!(History::pack(&events).is_empty());
+        apply(&mut events, [Change::Put(Box::new(event(5, "s", "x", Body::Handoff)))]);
+        assert_eq!(History::pack(&events), before);
+    }
+}

@@ -1,0 +1,276 @@
+//! The state behind deduplication, without any dataflow: a table of what stands per identity.
+
+use std::collections::HashMap;
+
+use contactflow_schemas::clock::{TimeMs, format_time};
+use contactflow_schemas::event::{ConversationKey, Delivery, EventKey, Origin, Statement, mix};
+use contactflow_schemas::reject::{Reason, Reject, RejectedRow};
+use contactflow_schemas::symbol::{FastHash, Symbol};
+use hashbrown::HashTable;
+
+use super::latest::Latest;
+use crate::conversation::Change;
+
+/// Slots per block: blocks never move, so growth never copies the whole table.
+const BLOCK: usize = 1 << 14;
+
+/// What stands for one identity.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: EventKey,
+    version: i64,
+    content: u64,
+    /// The conversation the standing event belongs to; none for retracts and events outside conversations.
+    conversation: Option<ConversationKey>,
+    time_ms: Option<TimeMs>,
+    origin: Origin,
+    retracted: bool,
+}
+
+/// Changes that one or more deliveries cause.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Effects {
+    /// To the histories of conversations.
+    pub changes: Vec<(ConversationKey, Change)>,
+    /// To `rejected_events`: +1 or −1 of a row.
+    pub rejects: Vec<(Reject, isize)>,
+}
+
+/// A row that does not count as long as no better delivery of its identity exists.
+#[derive(Clone, Debug)]
+struct Pending {
+    version: i64,
+    /// Content hash of the losing side of a conflict; none for a malformed row.
+    conflict: Option<u64>,
+    reject: Reject,
+}
+
+/// What stands for every identity this worker is responsible for.
+#[derive(Default)]
+pub struct Ledger {
+    index: HashTable<u32>,
+    blocks: Vec<Vec<Slot>>,
+    pending: HashMap<EventKey, Vec<Pending>, FastHash>,
+    latest: Latest,
+}
+
+impl Ledger {
+    /// Number of identities known.
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// True when nothing was ever delivered.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Latest event time of the net events here.
+    pub fn latest_ms(&mut self) -> Option<TimeMs> {
+        let standing = self.blocks.iter().flatten().filter(|slot| !slot.retracted);
+        self.latest.get(standing.filter_map(|slot| slot.time_ms))
+    }
+
+    /// Takes in a rejected row.
+    pub fn reject(&mut self, row: RejectedRow, effects: &mut Effects) {
+        let Some(key) = row.key else {
+            effects.rejects.push((row.reject, 1));
+            return;
+        };
+        let superseded = self.find(key).is_some_and(|slot| slot.version >= row.version);
+        if !superseded {
+            effects.rejects.push((row.reject.clone(), 1));
+            let pending = Pending { version: row.version, conflict: None, reject: row.reject };
+            self.pending.entry(key).or_default().push(pending);
+        }
+    }
+
+    /// Takes in a valid delivery.
+    pub fn deliver(&mut self, delivery: Delivery, effects: &mut Effects) {
+        let slot = Slot::of(&delivery);
+        let Some(known) = self.find(delivery.key).copied() else {
+            self.insert(slot);
+            self.accept(None, slot, delivery, effects);
+            return;
+        };
+        let newer = delivery.version > known.version;
+        let overrides = delivery.version == known.version && slot.retracted && !known.retracted;
+        if newer || overrides {
+            *self.find_mut(delivery.key) = slot;
+            self.accept(Some(known), slot, delivery, effects);
+        } else if delivery.version == known.version && !known.retracted && !slot.retracted {
+            self.same_version(known, slot, delivery, effects);
+        }
+    }
+
+    /// Two asserts with one version: a redelivery, or a conflict.
+    fn same_version(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) {
+        if slot.content == known.content {
+            // Positions are only kept to be shown; the first of them in byte order, so that it is always the same.
+            if position(&slot.origin) < position(&known.origin) {
+                self.find_mut(slot.key).origin = slot.origin;
+                if let Statement::Happened(conversation, event) = delivery.statement {
+                    effects.changes.push((conversation, Change::Put(event)));
+                }
+            }
+            return;
+        }
+        let identity = identity_of(&delivery);
+        let (winner, loser) = if slot.content < known.content { (slot, known) } else { (known, slot) };
+        if winner.content == slot.content {
+            *self.find_mut(slot.key) = slot;
+            self.accept(Some(known), slot, delivery, effects);
+        }
+        self.conflict(&loser, identity, effects);
+    }
+
+    /// Reports the losing side of a conflict, once per distinct content, at its first position.
+    fn conflict(&mut self, loser: &Slot, (tenant, source, event_id): Identity, effects: &mut Effects) {
+        let reject = Reject {
+            file: loser.origin.file,
+            row: loser.origin.row,
+            reason: Reason::DuplicateConflict,
+            field: String::new(),
+            message: format!(
+                "another delivery with the same identity and source_version {} has different content and stands instead \
+                 (this one says {})",
+                loser.version,
+                loser.time_ms.map_or_else(|| "no time".to_owned(), format_time),
+            ),
+            tenant,
+            source,
+            event_id,
+            raw: None,
+        };
+        let pending = self.pending.entry(loser.key).or_default();
+        match pending.iter_mut().find(|other| other.conflict == Some(loser.content)) {
+            Some(other) => {
+                let first = (reject.file.as_str(), reject.row) < (other.reject.file.as_str(), other.reject.row);
+                if first {
+                    effects.rejects.push((std::mem::replace(&mut other.reject, reject.clone()), -1));
+                    effects.rejects.push((reject, 1));
+                }
+            }
+            None => {
+                effects.rejects.push((reject.clone(), 1));
+                pending.push(Pending { version: loser.version, conflict: Some(loser.content), reject });
+            }
+        }
+    }
+
+    /// `slot` now stands instead of `before`: changes the conversations and takes back rejects it supersedes.
+    fn accept(&mut self, before: Option<Slot>, slot: Slot, delivery: Delivery, effects: &mut Effects) {
+        if let Some(time_ms) = before.filter(|before| !before.retracted).and_then(|before| before.time_ms) {
+            self.latest.remove(time_ms);
+        }
+        if let Some(time_ms) = slot.time_ms {
+            self.latest.insert(time_ms);
+        }
+        let before_in = before.and_then(|before| before.conversation);
+        match delivery.statement {
+            Statement::Happened(conversation, event) => {
+                if let Some(moved_from) = before_in.filter(|before| *before != conversation) {
+                    let (source, event_id) = (event.source, event.event_id.clone());
+                    effects.changes.push((moved_from, Change::Remove { source, event_id }));
+                }
+                effects.changes.push((conversation, Change::Put(event)));
+            }
+            // Removed, or moved out of its conversation.
+            Statement::Retracted { source, event_id } | Statement::Outside { source, event_id } => {
+                effects.changes.extend(before_in.map(|from| (from, Change::Remove { source, event_id })));
+            }
+        }
+        self.clear_rejects(slot, effects);
+    }
+
+    fn clear_rejects(&mut self, slot: Slot, effects: &mut Effects) {
+        let Some(pending) = self.pending.get_mut(&slot.key) else { return };
+        pending.retain(|pending| {
+            // A conflict lasts as long as its version stands as an assert.
+            let stays = match pending.conflict {
+                Some(_) => pending.version == slot.version && !slot.retracted,
+                None => pending.version > slot.version,
+            };
+            if !stays {
+                effects.rejects.push((pending.reject.clone(), -1));
+            }
+            stays
+        });
+        if pending.is_empty() {
+            self.pending.remove(&slot.key);
+        }
+    }
+
+    fn find(&self, key: EventKey) -> Option<&Slot> {
+        let number = *self.index.find(hash(key), |&number| self.slot(number).key == key)?;
+        Some(self.slot(number))
+    }
+
+    fn find_mut(&mut self, key: EventKey) -> &mut Slot {
+        let number = self.index.find(hash(key), |&number| self.slot(number).key == key);
+        let number = *number.expect("the slot was found a moment ago") as usize;
+        &mut self.blocks[number / BLOCK][number % BLOCK]
+    }
+
+    fn slot(&self, number: u32) -> &Slot {
+        &self.blocks[number as usize / BLOCK][number as usize % BLOCK]
+    }
+
+    fn insert(&mut self, slot: Slot) {
+        let number = u32::try_from(self.index.len()).expect("fewer than 2^32 events on one worker");
+        if self.blocks.last().is_none_or(|block| block.len() == BLOCK) {
+            self.blocks.push(Vec::with_capacity(BLOCK));
+        }
+        if let Some(block) = self.blocks.last_mut() {
+            block.push(slot);
+        }
+        let blocks = &self.blocks;
+        let hash_of = |&number: &u32| hash(blocks[number as usize / BLOCK][number as usize % BLOCK].key);
+        self.index.insert_unique(hash(slot.key), number, hash_of);
+    }
+}
+
+/// The readable identity of a delivery.
+type Identity = (Option<Symbol>, Option<Symbol>, Option<String>);
+
+fn identity_of(delivery: &Delivery) -> Identity {
+    match &delivery.statement {
+        Statement::Happened(conversation, event) => {
+            (Some(conversation.tenant), Some(event.source), Some(event.event_id.to_string()))
+        }
+        Statement::Retracted { source, event_id } | Statement::Outside { source, event_id } => {
+            (None, Some(*source), Some(event_id.to_string()))
+        }
+    }
+}
+
+fn hash(key: EventKey) -> u64 {
+    mix(key.stable_hash())
+}
+
+fn position(origin: &Origin) -> (&'static str, u64) {
+    (origin.file.as_str(), origin.row)
+}
+
+impl Slot {
+    fn of(delivery: &Delivery) -> Self {
+        let (conversation, retracted) = match &delivery.statement {
+            Statement::Happened(conversation, _) => (Some(*conversation), false),
+            Statement::Outside { .. } => (None, false),
+            Statement::Retracted { .. } => (None, true),
+        };
+        Slot {
+            key: delivery.key,
+            version: delivery.version,
+            content: delivery.content,
+            conversation,
+            time_ms: delivery.time_ms,
+            origin: delivery.origin,
+            retracted,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

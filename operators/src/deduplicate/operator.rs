@@ -1,0 +1,70 @@
+//! The timely operator around the [`Ledger`].
+
+use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::event::ConversationKey;
+use contactflow_schemas::reject::Reject;
+use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::generic::OutputBuilder;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+
+use super::{Effects, Incoming, Ledger};
+use crate::conversation::Change;
+use crate::epochs::{Epoch, EpochBuffer};
+
+/// Net results of deduplication.
+pub struct Deduplicated<'scope> {
+    /// Changes to the histories of conversations.
+    pub changes: Stream<'scope, Epoch, Vec<(ConversationKey, Change)>>,
+    /// Rows that cannot be used.
+    pub rejects: VecCollection<'scope, Epoch, Reject, isize>,
+    /// Latest event time per worker, as insertions and removals: the greatest of all of them is as_of.
+    pub latest: Stream<'scope, Epoch, Vec<(TimeMs, i64)>>,
+}
+
+/// Reduces deliveries to net events. Rows are routed by identity; each epoch is processed when it is complete.
+pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> Deduplicated<'scope> {
+    let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), incoming.scope());
+    let mut input = builder.new_input(incoming, Exchange::new(Incoming::stable_hash));
+    let (changes_output, changes) = builder.new_output();
+    let (rejects_output, rejects) = builder.new_output();
+    let (latest_output, latest) = builder.new_output();
+    let mut changes_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes_output);
+    let mut rejects_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rejects_output);
+    let mut latest_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(latest_output);
+
+    builder.build(move |_capabilities| {
+        let mut buffer = EpochBuffer::new(3);
+        let mut ledger = Ledger::default();
+        let mut reported_ms: Option<TimeMs> = None;
+        move |frontiers| {
+            input.for_each(|capability, rows: &mut Vec<Incoming>| buffer.stash(&capability, rows.drain(..)));
+            while let Some(batch) = buffer.next_complete(&[&frontiers[0]]) {
+                let mut effects = Effects::default();
+                for row in batch.items {
+                    match row {
+                        Incoming::Delivery(delivery) => ledger.deliver(delivery, &mut effects),
+                        Incoming::Rejected(row) => ledger.reject(*row, &mut effects),
+                    }
+                }
+                let mut output = changes_output.activate();
+                output.session(&batch.capabilities[0]).give_iterator(effects.changes.into_iter());
+                let mut output = rejects_output.activate();
+                let rejects = effects.rejects.into_iter().map(|(reject, diff)| (reject, batch.epoch, diff));
+                output.session(&batch.capabilities[1]).give_iterator(rejects);
+                let latest_ms = ledger.latest_ms();
+                if latest_ms != reported_ms {
+                    let mut output = latest_output.activate();
+                    let mut session = output.session(&batch.capabilities[2]);
+                    session.give_iterator(reported_ms.map(|time_ms| (time_ms, -1)).into_iter());
+                    session.give_iterator(latest_ms.map(|time_ms| (time_ms, 1)).into_iter());
+                    reported_ms = latest_ms;
+                }
+            }
+        }
+    });
+    Deduplicated { changes, rejects: rejects.as_collection(), latest }
+}
