@@ -231,6 +231,25 @@ impl Encoder {
     /// [`InferenceError::Torch`] when shapes disagree, `length` exceeds `max_position_embeddings`, an id lies outside
     /// the vocabulary, or memory runs out.
     pub fn forward(&self, input_ids: &Tensor, attention_mask: &Tensor) -> Result<Tensor> {
+        let last = self.forward_layers(input_ids, attention_mask, &[self.config.num_hidden_layers])?;
+        Ok(last.f_squeeze_dim(2)?)
+    }
+
+    /// Hidden states after the layers `layers`, `[batch, length, layers, hidden]` (fp32), otherwise as
+    /// [`forward`](Self::forward). Layer 0 is the embeddings, `num_hidden_layers` the last; layers above the highest
+    /// requested one are not computed.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward), and [`InferenceError::Config`] unless `layers` are existing, increasing layers.
+    pub fn forward_layers(&self, input_ids: &Tensor, attention_mask: &Tensor, layers: &[i64]) -> Result<Tensor> {
+        let count = self.config.num_hidden_layers;
+        if layers.is_empty()
+            || !layers.is_sorted_by(|a, b| a < b)
+            || layers.iter().any(|layer| !(0..=count).contains(layer))
+        {
+            let reason = format!("encoder layers {layers:?} are not increasing numbers of 0 to {count}");
+            return Err(InferenceError::Config(reason));
+        }
         no_grad(|| {
             let (batch, length) = input_ids.size2()?;
             let positions = self.position_embeddings.f_narrow(0, 0, length)?;
@@ -238,10 +257,19 @@ impl Encoder {
             let mut hidden = self.embeddings_norm.forward(&words.f_add(&positions)?)?;
             let blocked = attention_mask.f_to_kind(Kind::Float)?.f_rsub_scalar(1.0)?;
             let bias = blocked.f_mul_scalar(f64::from(f32::MIN))?.f_view([batch, 1, 1, length])?;
-            for layer in &self.layers {
-                hidden = layer.forward(&hidden, &bias, self.config.num_attention_heads)?;
+            let mut kept = Vec::with_capacity(layers.len());
+            for (index, layer) in (0..=count).zip(std::iter::once(None).chain(self.layers.iter().map(Some))) {
+                if let Some(layer) = layer {
+                    hidden = layer.forward(&hidden, &bias, self.config.num_attention_heads)?;
+                }
+                if layers.contains(&index) {
+                    kept.push(hidden.shallow_clone());
+                }
+                if kept.len() == layers.len() {
+                    break;
+                }
             }
-            Ok(hidden)
+            Ok(Tensor::f_stack(&kept, 2)?)
         })
     }
 

@@ -1,6 +1,6 @@
 //! The sentiment head: a bidirectional LSTM over the encoder's token states.
 //!
-//! BiLSTM → masked mean and maximum over time → dense layer → one logit per label. Each direction is an LSTM of its
+//! Learned mix of encoder layers → BiLSTM → masked mean and maximum over time → dense layer → one logit per label. Each direction is an LSTM of its
 //! own, and the reverse one reads every row turned around within its own tokens, so both meet the padding only
 //! after the last token; pooling leaves the padding out. Padding therefore never changes a result.
 
@@ -28,6 +28,8 @@ pub struct HeadMetadata {
     pub labels: Vec<String>,
     /// Size of the encoder's token vectors.
     pub input_size: i64,
+    /// Encoder layers whose states the head mixes, increasing; see [`Encoder::forward_layers`](crate::Encoder::forward_layers).
+    pub encoder_layers: Vec<i64>,
     /// Units of the LSTM, per direction.
     pub lstm_hidden_size: i64,
     /// Name of the encoder the head was trained on, for people.
@@ -45,11 +47,13 @@ struct Direction([Tensor; 4]);
 /// Parameter names of a direction, in the order LibTorch takes them.
 const DIRECTION_PARAMETERS: [&str; 4] = ["weight_ih", "weight_hh", "bias_ih", "bias_hh"];
 
-/// A classifier over the encoder's last hidden state.
+/// A classifier over the encoder's token states.
 #[derive(Debug)]
 pub struct Head {
     metadata: HeadMetadata,
     sha256: String,
+    /// One number per layer; their softmax is the layers' share in the mix.
+    layer_mix: Tensor,
     forward: Direction,
     reverse: Direction,
     classifier_weight: Tensor,
@@ -61,7 +65,7 @@ pub(crate) fn parameter_shapes(metadata: &HeadMetadata) -> Vec<(String, Vec<i64>
     let (input, hidden) = (metadata.input_size, metadata.lstm_hidden_size);
     let classes = metadata.labels.len() as i64;
     let shapes = [vec![4 * hidden, input], vec![4 * hidden, hidden], vec![4 * hidden], vec![4 * hidden]];
-    let mut parameters = Vec::new();
+    let mut parameters = vec![("layer_mix".to_owned(), vec![metadata.encoder_layers.len() as i64])];
     for direction in ["forward", "reverse"] {
         for (name, shape) in DIRECTION_PARAMETERS.iter().zip(&shapes) {
             parameters.push((format!("lstm.{direction}.{name}"), shape.clone()));
@@ -109,12 +113,12 @@ impl Head {
 
     /// Assembles a head from parameters in the order of [`parameter_shapes`]; the tensors are shared, not copied.
     pub(crate) fn from_parameters(metadata: HeadMetadata, parameters: Vec<Tensor>, sha256: String) -> Result<Self> {
-        let parameters: [Tensor; 10] = parameters.try_into().map_err(|found: Vec<Tensor>| {
-            InferenceError::Config(format!("a head has 10 parameters, not {}", found.len()))
+        let parameters: [Tensor; 11] = parameters.try_into().map_err(|found: Vec<Tensor>| {
+            InferenceError::Config(format!("a head has 11 parameters, not {}", found.len()))
         })?;
-        let [f0, f1, f2, f3, r0, r1, r2, r3, classifier_weight, classifier_bias] = parameters;
+        let [layer_mix, f0, f1, f2, f3, r0, r1, r2, r3, classifier_weight, classifier_bias] = parameters;
         let (forward, reverse) = (Direction([f0, f1, f2, f3]), Direction([r0, r1, r2, r3]));
-        Ok(Self { metadata, sha256, forward, reverse, classifier_weight, classifier_bias })
+        Ok(Self { metadata, sha256, layer_mix, forward, reverse, classifier_weight, classifier_bias })
     }
 
     /// The same weights under other metadata; the digest is that of no file until it is serialised.
@@ -128,14 +132,16 @@ impl Head {
     /// LibTorch's, when a parameter cannot be copied to memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
         let names = parameter_shapes(&self.metadata);
+        let directions = self.forward.0.iter().chain(&self.reverse.0);
         let tensors =
-            self.forward.0.iter().chain(&self.reverse.0).chain([&self.classifier_weight, &self.classifier_bias]);
+            [&self.layer_mix].into_iter().chain(directions).chain([&self.classifier_weight, &self.classifier_bias]);
         let named: Vec<(&str, &Tensor)> = names.iter().map(|(name, _)| name.as_str()).zip(tensors).collect();
         let json = serde_json::to_string(&self.metadata).map_err(|error| InferenceError::Config(error.to_string()))?;
         serialize_half(&named, HashMap::from([(METADATA_KEY.to_owned(), json)]))
     }
 
-    /// Logits `[batch, labels]` (not divided by the temperature) of `hidden` `[batch, length, input_size]` (fp32).
+    /// Logits `[batch, labels]` (not divided by the temperature) of `hidden` (fp32)
+    /// `[batch, length, encoder_layers, input_size]`.
     ///
     /// `attention_mask` `[batch, length]` (int64) has its ones first in every row, at least one.
     ///
@@ -153,8 +159,10 @@ impl Head {
         attention_mask: &Tensor,
         pooled_scale: Option<&Tensor>,
     ) -> Result<Tensor> {
-        let turned = reverse_rows(hidden, attention_mask)?;
-        let forward = self.run(hidden, &self.forward)?;
+        let shares = self.layer_mix.f_softmax(0, Kind::Float)?.f_unsqueeze(1)?;
+        let mixed = hidden.f_mul(&shares)?.f_sum_dim_intlist([2_i64].as_slice(), false, Kind::Float)?;
+        let turned = reverse_rows(&mixed, attention_mask)?;
+        let forward = self.run(&mixed, &self.forward)?;
         let reverse = self.run(&turned, &self.reverse)?;
         let states = Tensor::f_cat(&[forward, reverse], 2)?;
         let mut pooled = pool(&states, attention_mask)?;
@@ -198,8 +206,9 @@ impl Head {
 
 impl HeadMetadata {
     fn check(&self) -> std::result::Result<(), String> {
-        if self.input_size < 1 || self.lstm_hidden_size < 1 || self.labels.is_empty() {
-            return Err("its metadata must name sizes of at least 1 and at least one label".to_owned());
+        if self.input_size < 1 || self.lstm_hidden_size < 1 || self.labels.is_empty() || self.encoder_layers.is_empty()
+        {
+            return Err("its metadata must name sizes of at least 1, an encoder layer and a label".to_owned());
         }
         if !(self.temperature.is_finite() && self.temperature > 0.0) {
             return Err(format!("its temperature is {}, not a positive number", self.temperature));

@@ -45,10 +45,15 @@ impl TextEncoder {
         }
     }
 
-    /// Input and last hidden state `[rows, length, hidden]` of `texts`, laid out in `shape`.
-    pub(crate) fn encode(&self, texts: &[&TokenizedText], shape: BatchShape) -> Result<(BatchInput, Tensor)> {
+    /// Input and hidden states `[rows, length, layers, hidden]` of `texts`, laid out in `shape`.
+    pub(crate) fn encode(
+        &self,
+        texts: &[&TokenizedText],
+        shape: BatchShape,
+        layers: &[i64],
+    ) -> Result<(BatchInput, Tensor)> {
         let input = BatchInput::new(texts, shape, self.encoder.config().pad_token_id, self.encoder.device())?;
-        let hidden = self.encoder.forward(&input.input_ids, &input.attention_mask)?;
+        let hidden = self.encoder.forward_layers(&input.input_ids, &input.attention_mask, layers)?;
         Ok((input, hidden))
     }
 
@@ -171,7 +176,7 @@ impl Scorer {
     }
 
     fn logits(&mut self, members: &[&TokenizedText], shape: BatchShape) -> Result<Vec<Vec<f32>>> {
-        let (input, hidden) = self.text_encoder.encode(members, shape)?;
+        let (input, hidden) = self.text_encoder.encode(members, shape, &self.head.metadata().encoder_layers)?;
         let logits = tch::no_grad(|| self.head.forward(&hidden, &input.attention_mask))?;
         let tokens: usize = members.iter().map(|member| member.ids.len()).sum();
         self.stats.batches += 1;

@@ -78,7 +78,7 @@ fn score(
     let mut done = 0;
     for batch in text_encoder.shapes.plan(&counts) {
         let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &texts[member]).collect();
-        let (input, hidden) = text_encoder.encode(&members, batch.shape)?;
+        let (input, hidden) = text_encoder.encode(&members, batch.shape, &head.metadata().encoder_layers)?;
         let logits = tch::no_grad(|| head.forward(&hidden, &input.attention_mask))?;
         for (&member, row) in batch.members.iter().zip(rows(&logits, members.len())?) {
             scored[origins[member]] = softmax(&row, head.metadata().temperature);

@@ -7,22 +7,27 @@ use crate::scorer::TextEncoder;
 use crate::tokenizer::TokenizedText;
 use crate::training::Progress;
 
-/// Token states of a set of texts, fp16 in main memory: 2 · `hidden_size` bytes per token.
+/// Token states of a set of texts, fp16 in main memory: 2 · layers · `hidden_size` bytes per token.
 pub(crate) struct Features {
-    /// Per text `[tokens, hidden]`, fp16 on the CPU.
+    /// Per text `[tokens, layers, hidden]`, fp16 on the CPU.
     states: Vec<Tensor>,
 }
 
 impl Features {
     /// Encodes all `texts` in the batch shapes that scoring uses.
-    pub(crate) fn compute(encoder: &TextEncoder, texts: &[&str], progress: &mut dyn FnMut(Progress)) -> Result<Self> {
+    pub(crate) fn compute(
+        encoder: &TextEncoder,
+        texts: &[&str],
+        layers: &[i64],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
         let tokenized = texts.iter().map(|text| encoder.tokenize(text)).collect::<Result<Vec<TokenizedText>>>()?;
         let counts: Vec<usize> = tokenized.iter().map(|text| text.ids.len()).collect();
         let mut states: Vec<Option<Tensor>> = texts.iter().map(|_| None).collect();
         let mut done = 0;
         for batch in encoder.shapes.plan(&counts) {
             let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &tokenized[member]).collect();
-            let (_, hidden) = encoder.encode(&members, batch.shape)?;
+            let (_, hidden) = encoder.encode(&members, batch.shape, layers)?;
             let hidden = hidden.f_to_device(Device::Cpu)?;
             for (row, &member) in batch.members.iter().enumerate() {
                 // The conversion copies; a view would keep the whole padded batch alive.
@@ -41,7 +46,7 @@ impl Features {
         self.states[index].size().first().copied().unwrap_or_default()
     }
 
-    /// States `[members, longest, hidden]` (fp32) and attention mask `[members, longest]` (int64) on `device`.
+    /// States `[members, longest, layers, hidden]` (fp32) and attention mask `[members, longest]` (int64) on `device`.
     pub(crate) fn batch(&self, members: &[usize], device: Device) -> Result<(Tensor, Tensor)> {
         let longest = members.iter().map(|&member| self.tokens(member)).max().unwrap_or_default();
         let rows: Vec<&Tensor> = members.iter().map(|&member| &self.states[member]).collect();

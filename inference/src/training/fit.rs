@@ -144,9 +144,9 @@ impl Trainer<'_> {
         self.optimizer.set_lr(self.options.learning_rate * schedule(self.step, self.steps_max));
         self.step += 1;
         let (hidden, mask) = self.dataset.features.batch(members, self.device)?;
-        let (batch, _, size) = hidden.size3()?;
+        let (batch, size) = (members.len() as i64, self.head.metadata().input_size);
         // The same mask at every step of a row: dropping other units at each step would erase what the LSTM carries.
-        let input_scale = dropout(&[batch, 1, size], self.options.dropout, &mut self.rng, self.device)?;
+        let input_scale = dropout(&[batch, 1, 1, size], self.options.dropout, &mut self.rng, self.device)?;
         let pooled_size = 4 * self.options.lstm_hidden_size;
         let pooled_scale = dropout(&[batch, pooled_size], self.options.dropout, &mut self.rng, self.device)?;
         let logits = self.head.forward_with_dropout(&hidden.f_mul(&input_scale)?, &mask, Some(&pooled_scale))?;
@@ -203,6 +203,12 @@ fn initial_parameters(store: &nn::VarStore, metadata: &HeadMetadata, rng: &mut C
     let hidden = metadata.lstm_hidden_size;
     let mut parameters = Vec::new();
     for (name, shape) in parameter_shapes(metadata) {
+        if name == "layer_mix" {
+            // Equal shares to begin with.
+            let equal = Tensor::f_zeros(&shape[..], (Kind::Float, store.device()))?;
+            parameters.push(store.root().f_var_copy(&name, &equal)?);
+            continue;
+        }
         let inputs = if name.starts_with("classifier") { 4 * hidden } else { hidden };
         let bound = 1.0 / (inputs as f64).sqrt();
         let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-bound..bound) as f32).collect();

@@ -53,6 +53,8 @@ pub struct TrainOptions {
     pub label_smoothing: f64,
     /// 0 weighs rows alike, 1 weighs classes alike, values between are in between.
     pub class_weight_power: f64,
+    /// Encoder layers that the head mixes, increasing; the last half of them if empty.
+    pub encoder_layers: Vec<i64>,
     /// Units of the LSTM, per direction.
     pub lstm_hidden_size: i64,
 }
@@ -68,14 +70,15 @@ impl Default for TrainOptions {
             output: None,
             seed: 20_260_101,
             validation_fraction: 0.15,
-            epochs_max: 20,
-            patience_epochs: 5,
+            epochs_max: 8,
+            patience_epochs: 4,
             batch_size: 32,
             learning_rate: 1e-3,
             weight_decay: 0.01,
             dropout: 0.3,
             label_smoothing: 0.0,
             class_weight_power: 0.0,
+            encoder_layers: Vec::new(),
             lstm_hidden_size: 96,
         }
     }
@@ -112,8 +115,8 @@ pub struct TrainReport {
 
 /// Trains a head on the files of `options` and writes it.
 ///
-/// The encoder stays as it is; its token states are computed once and kept in memory (fp16: 2 · hidden size bytes a
-/// token). The same options, files, thread count and machine give the same head file, byte for byte.
+/// The encoder stays as it is; its token states are computed once and kept in memory (fp16: 2 · layers · hidden
+/// size bytes a token). The same options, files, thread count and machine give the same head file, byte for byte.
 ///
 /// # Errors
 /// Unreadable or malformed files, unknown labels, an empty part of the split, impossible options, LibTorch's errors.
@@ -156,9 +159,10 @@ pub fn train_rows(
     }
     let text_encoder = TextEncoder::load(&options.model, device)?;
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-    let features = Features::compute(&text_encoder, &texts, progress)?;
+    let metadata = metadata(options, &text_encoder);
+    let features = Features::compute(&text_encoder, &texts, &metadata.encoder_layers, progress)?;
     let dataset = Dataset { features: &features, classes: &classes, training, validation: selection };
-    let fitted = fit(&dataset, metadata(options, &text_encoder), options, device, progress)?;
+    let fitted = fit(&dataset, metadata, options, device, progress)?;
 
     let temperature = calibrate(&fitted.head, &dataset, options, device)?;
     let metadata = HeadMetadata { temperature, ..fitted.head.metadata().clone() };
@@ -217,11 +221,15 @@ pub(crate) fn class_of(row: &LabelledText, labels: &[String]) -> Result<usize> {
 }
 
 fn metadata(options: &TrainOptions, text_encoder: &TextEncoder) -> HeadMetadata {
+    let last = text_encoder.encoder.config().num_hidden_layers;
+    // The upper half without its embeddings: what the layers in the middle know about tone, the last one has lost.
+    let upper_half = || (last / 2..=last).collect();
     let folder = options.model.encoder_dir.file_name().unwrap_or_default();
     HeadMetadata {
         name: options.name.clone(),
         labels: options.labels.clone(),
         input_size: text_encoder.encoder.config().hidden_size,
+        encoder_layers: if options.encoder_layers.is_empty() { upper_half() } else { options.encoder_layers.clone() },
         lstm_hidden_size: options.lstm_hidden_size,
         encoder: folder.to_string_lossy().into_owned(),
         encoder_sha256: text_encoder.encoder.weights_sha256().to_owned(),
