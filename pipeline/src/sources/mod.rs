@@ -9,7 +9,7 @@ mod cells;
 mod lines;
 mod listing;
 mod ndjson;
-mod parquet;
+mod parquet_file;
 mod reader;
 
 pub use listing::{SourceFile, list_event_files};

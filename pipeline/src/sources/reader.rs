@@ -11,7 +11,7 @@ use super::batch::Batch;
 use super::lines::{Line, Lines};
 use super::listing::{Format, SourceFile};
 use super::ndjson::JsonRow;
-use super::parquet::{ParquetBatches, Step};
+use super::parquet_file::{ParquetBatches, Step};
 use crate::store::{Root, StoreError};
 
 /// Rows of a chunk.
