@@ -7,4 +7,5 @@ pub mod deduplicate;
 pub mod difference;
 pub mod epochs;
 pub mod gauges;
+pub mod infer;
 pub mod scores;

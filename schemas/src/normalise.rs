@@ -87,15 +87,11 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let event_type = event_type(row)?;
     let time_ms = event_time(row)?;
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
-    let conversation = text(row, Column::ConversationId)?.filter(|id| !id.is_empty());
-    let Some(conversation) = conversation else {
-        return if event_type.needs_conversation() {
-            Err(Problem::new(Reason::MissingField, Column::ConversationId, "an event of a conversation needs its id"))
-        } else {
-            let statement = Statement::Outside { source, event_id };
-            Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None })
-        };
-    };
+    if !event_type.needs_conversation() {
+        let statement = Statement::Outside { source, event_id };
+        return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
+    }
+    let conversation = required(row, Column::ConversationId)?;
     let conversation = ConversationKey { tenant: Symbol::new(&tenant), conversation: Symbol::new(&conversation) };
     let mut message_text = None;
     let body = body(row, event_type, &mut message_text)?;

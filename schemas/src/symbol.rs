@@ -65,6 +65,11 @@ impl Symbol {
         })
     }
 
+    /// The least symbol in the process-private order, for seeking in sorted state.
+    pub fn least() -> Self {
+        Self(NonZeroU32::MIN)
+    }
+
     /// The string.
     pub fn as_str(self) -> &'static str {
         TABLE.entry(self).0

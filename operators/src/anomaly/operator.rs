@@ -176,15 +176,17 @@ impl Series {
     fn process(&mut self, items: Vec<Input>, emit: &mut impl FnMut(AnomalyScore, isize)) {
         let before = self.as_of.get().map(|time_ms| self.window.start_ms(time_ms));
         let mut touched: HashMap<SeriesKey, (), FastHash> = HashMap::default();
-        for item in items {
+        // What goes before what comes: a value may be taken back and set again within an epoch.
+        let (gone, come): (Vec<Input>, Vec<Input>) =
+            items.into_iter().partition(|item| matches!(item, Input::Point(_, diff) if *diff < 0));
+        for item in gone.into_iter().chain(come) {
             match item {
                 Input::Latest(time_ms, diff) => self.as_of.update(time_ms, diff),
                 Input::Point((key, start_ms, value), diff) => {
                     let series = self.values.entry(key).or_default();
-                    // Within an epoch the new value may come before the old one is taken back.
                     if diff > 0 {
                         series.insert(start_ms, value);
-                    } else if series.get(&start_ms) == Some(&value) {
+                    } else {
                         series.remove(&start_ms);
                     }
                     touched.insert(key, ());

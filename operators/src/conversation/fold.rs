@@ -68,7 +68,7 @@ pub fn view(key: ConversationKey, events: &[Event], as_of_ms: TimeMs) -> View {
     };
     let mut fold = Fold::new(key, &preparation, created_ms);
     for (position, event) in events.iter().enumerate() {
-        if !preparation.withdrawn[position] {
+        if !preparation.void[position] {
             fold.event(position, event);
         }
     }
@@ -452,7 +452,9 @@ impl<'a> Fold<'a> {
 
     /// Rule 25.
     fn flag_disorder(&mut self, events: &[Event]) {
-        let created_late = events.iter().position(|event| event.body == Body::Created).is_some_and(|at| at > 0);
+        let void = &self.preparation.void;
+        let mut counting = events.iter().zip(void).filter(|(_, void)| !**void).map(|(event, _)| event);
+        let created_late = counting.position(|event| event.body == Body::Created).is_some_and(|at| at > 0);
         let mut customer_later = false;
         for facts in self.view.facts.iter_mut().rev() {
             customer_later |= facts.messages_inbound > 0;

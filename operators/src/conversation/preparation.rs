@@ -16,8 +16,8 @@ pub(super) struct Preparation<'a> {
     pub(super) spam: bool,
     /// Merged into another conversation.
     pub(super) merged: bool,
-    /// For each event: a message that was not delivered, so it never happened (rule 8).
-    pub(super) withdrawn: Vec<bool>,
+    /// For each event: it counts for nothing, being a message that was not delivered or a reference to no message (rule 8).
+    pub(super) void: Vec<bool>,
     /// Positions of the ratings that stand: the last of each survey (rule 19).
     pub(super) standing_ratings: Vec<usize>,
     /// Events that refer to nothing.
@@ -32,16 +32,16 @@ impl<'a> Preparation<'a> {
         let mut preparation = Preparation {
             events,
             created_ms: None,
-            channel: events.iter().find_map(|event| event.channel).unwrap_or_else(|| Symbol::new("unknown")),
+            channel: Symbol::new("unknown"),
             spam: false,
             merged: false,
-            withdrawn: vec![false; events.len()],
+            void: vec![false; events.len()],
             standing_ratings: Vec::new(),
             orphans: Vec::new(),
             texts_change,
         };
         if texts_change {
-            preparation.withdraw_and_find_orphans(key);
+            preparation.void_undelivered_and_orphans(key);
         }
         preparation.scan();
         if preparation.created_ms.is_none() {
@@ -72,15 +72,16 @@ impl<'a> Preparation<'a> {
         self.events.iter().any(is_it)
     }
 
-    fn withdraw_and_find_orphans(&mut self, key: ConversationKey) {
-        for event in self.events {
+    fn void_undelivered_and_orphans(&mut self, key: ConversationKey) {
+        for (position, event) in self.events.iter().enumerate() {
             let (Body::Edited { message_id, .. } | Body::Deleted { message_id, .. }) = &event.body else { continue };
             if !self.has_message(message_id) {
                 let message = "the conversation has no message with this message_id";
                 self.orphans.push(orphan(key, event, "message_id", message));
+                self.void[position] = true;
             } else if matches!(event.body, Body::Deleted { not_delivered: true, .. }) {
-                for (withdrawn, other) in self.withdrawn.iter_mut().zip(self.events) {
-                    *withdrawn |= matches!(&other.body, Body::Message { message_id: other, .. } if other == message_id);
+                for (void, other) in self.void.iter_mut().zip(self.events) {
+                    *void |= matches!(&other.body, Body::Message { message_id: other, .. } if other == message_id);
                 }
             }
         }
@@ -89,12 +90,14 @@ impl<'a> Preparation<'a> {
     fn scan(&mut self) {
         let mut first_message_ms = None;
         let mut ratings: Vec<(Option<Symbol>, usize)> = Vec::new();
-        for (position, event) in self.events.iter().enumerate() {
+        let mut channel = None;
+        for (position, event) in self.events.iter().enumerate().filter(|(position, _)| !self.void[*position]) {
+            channel = channel.or(event.channel);
             match &event.body {
                 Body::Created => {
                     self.created_ms.get_or_insert(event.time_ms);
                 }
-                Body::Message { .. } if !self.withdrawn[position] => {
+                Body::Message { .. } => {
                     first_message_ms.get_or_insert(event.time_ms);
                 }
                 Body::Spam(marked) => self.spam = *marked,
@@ -106,22 +109,15 @@ impl<'a> Preparation<'a> {
                 _ => {}
             }
         }
+        self.channel = channel.unwrap_or(self.channel);
         self.created_ms = self.created_ms.or(first_message_ms);
         self.standing_ratings = ratings.into_iter().map(|(_, position)| position).collect();
     }
 
-    /// Without an opener every event refers to a conversation that does not exist. Undelivered messages and their
-    /// deletions explain each other.
+    /// Without an opener every event refers to a conversation that does not exist.
     fn orphan_everything(&mut self, key: ConversationKey) {
-        self.orphans.clear();
-        for (position, event) in self.events.iter().enumerate() {
-            let explained = self.withdrawn[position]
-                || matches!(&event.body, Body::Deleted { message_id, .. } if self.has_message(message_id));
-            if !explained {
-                let message = "the conversation has neither a conversation_created nor a message";
-                self.orphans.push(orphan(key, event, "conversation_id", message));
-            }
-        }
+        let message = "the conversation has neither a conversation_created nor a delivered message";
+        self.orphans = self.events.iter().map(|event| orphan(key, event, "conversation_id", message)).collect();
     }
 }
 

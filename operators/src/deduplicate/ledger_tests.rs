@@ -45,8 +45,11 @@ fn malformed(version: i64) -> RejectedRow {
     RejectedRow { key: Some(EventKey::of("t", "s", "e")), version, reject }
 }
 
+/// Standing events by conversation, standing rejects, latest event time.
+type Net = (Vec<(String, u64)>, Vec<(Reason, u64)>, Option<TimeMs>);
+
 /// Net state after `deliveries`: per conversation whether the event is there, and the rejects that stand.
-fn net(deliveries: &[Option<Delivery>]) -> (Vec<(String, u64)>, Vec<(Reason, u64)>, Option<TimeMs>) {
+fn net(deliveries: &[Option<Delivery>]) -> Net {
     let mut ledger = Ledger::default();
     let mut effects = Effects::default();
     for delivery in deliveries {
@@ -88,7 +91,7 @@ fn permutations(items: &[Option<Delivery>]) -> Vec<Vec<Option<Delivery>>> {
     all
 }
 
-fn assert_order_free(deliveries: &[Option<Delivery>]) -> (Vec<(String, u64)>, Vec<(Reason, u64)>, Option<TimeMs>) {
+fn assert_order_free(deliveries: &[Option<Delivery>]) -> Net {
     let expected = net(deliveries);
     for order in permutations(deliveries) {
         assert_eq!(net(&order), expected, "{order:?}");

@@ -1,0 +1,107 @@
+//! The inference operator: texts in, predictions out, asynchronously.
+//!
+//! The model is behind the [`Model`] trait (two bounded channels to a device thread in production, anything in tests), so
+//! this crate needs no LibTorch. Each distinct text is requested once in the whole cluster: requests are routed by content
+//! hash and remembered.
+//!
+//! Predictions enter the dataflow at the operator's *current* epoch, not at that of their text. The operator holds a
+//! capability for the frontier of its input and no less, so the KPI frontier never waits for a model; when the input is
+//! closed it keeps its last capability until nothing is in flight. `coverage_ratio` says how far the scores are.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use contactflow_schemas::prediction::{Prediction, TextKey, TextRequest};
+use contactflow_schemas::symbol::FastHash;
+use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
+use timely::dataflow::Stream;
+use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::operators::Operator;
+use timely::scheduling::SyncActivator;
+
+use crate::epochs::Epoch;
+
+/// Texts handed to the model at a time.
+const SUBMISSION_TEXTS: usize = 256;
+
+/// A model that answers later.
+pub trait Model {
+    /// Takes requests without waiting; each is answered exactly once by [`Model::drain`].
+    ///
+    /// # Errors
+    /// Gives the requests back when the model's queue is full.
+    fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>>;
+
+    /// The answers since the last call.
+    fn drain(&mut self) -> Vec<Prediction>;
+
+    /// Requests taken and not answered yet.
+    fn in_flight(&self) -> usize;
+}
+
+/// Texts of this process that wait for their prediction; sources pause while it is too large.
+#[derive(Clone, Debug, Default)]
+pub struct Backlog(Arc<AtomicUsize>);
+
+impl Backlog {
+    /// How many.
+    pub fn texts(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, from: usize, to: usize) {
+        // Each operator only ever takes back what it added, so the sum cannot underflow.
+        self.0.fetch_add(to, Ordering::Relaxed);
+        self.0.fetch_sub(from, Ordering::Relaxed);
+    }
+}
+
+/// Scores the distinct texts of `texts`. `connect` receives what wakes the operator when answers are ready.
+pub fn infer<'scope, M: Model + 'static>(
+    texts: Stream<'scope, Epoch, Vec<TextRequest>>,
+    backlog: Backlog,
+    connect: impl FnOnce(SyncActivator) -> M + 'static,
+) -> VecCollection<'scope, Epoch, Prediction, isize> {
+    let scope = texts.scope();
+    let route = Exchange::new(|request: &TextRequest| request.key.0 as u64);
+    texts
+        .unary_frontier(route, "Infer", move |capability, info| {
+            let mut model = connect(scope.worker().sync_activator_for(info.address.to_vec()));
+            let mut capability = Some(capability);
+            let mut requested: HashSet<TextKey, FastHash> = HashSet::default();
+            let mut queue: VecDeque<TextRequest> = VecDeque::new();
+            let mut reported = 0;
+            move |(input, frontier), output| {
+                input.for_each(|_, requests: &mut Vec<TextRequest>| {
+                    queue.extend(requests.drain(..).filter(|request| requested.insert(request.key)));
+                });
+                while !queue.is_empty() {
+                    let submission: Vec<TextRequest> = queue.drain(..queue.len().min(SUBMISSION_TEXTS)).collect();
+                    if let Err(refused) = model.try_submit(submission) {
+                        refused.into_iter().rev().for_each(|request| queue.push_front(request));
+                        break;
+                    }
+                }
+                if let Some(held) = &mut capability {
+                    if let Some(epoch) = frontier.frontier().first() {
+                        held.downgrade(epoch);
+                    }
+                    let epoch = *held.time();
+                    let predictions = model.drain().into_iter().map(|prediction| (prediction, epoch, 1));
+                    output.session(&*held).give_iterator(predictions);
+                }
+                let waiting = queue.len() + model.in_flight();
+                backlog.change(std::mem::replace(&mut reported, waiting), waiting);
+                if frontier.is_empty() && waiting == 0 {
+                    capability = None;
+                }
+            }
+        })
+        .as_collection()
+}
+
+#[cfg(test)]
+#[path = "infer_tests.rs"]
+mod tests;

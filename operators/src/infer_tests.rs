@@ -1,0 +1,87 @@
+//! The operator against models that answer late, in another order, or not before they are asked twice.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use contactflow_schemas::prediction::{Outcome, Sentiment};
+use timely::dataflow::operators::vec::Input;
+use timely::dataflow::operators::{Inspect, Probe};
+
+use super::*;
+
+/// Answers the newest request first, one per `drain`, after a number of idle calls; refuses when more than two wait.
+struct Slow {
+    waiting: Vec<TextRequest>,
+    idle: usize,
+    asked: Rc<RefCell<Vec<String>>>,
+    activator: SyncActivator,
+}
+
+impl Model for Slow {
+    fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
+        if self.waiting.len() > 2 {
+            return Err(requests);
+        }
+        self.asked.borrow_mut().extend(requests.iter().map(|request| request.text.clone()));
+        self.waiting.extend(requests);
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Vec<Prediction> {
+        let _ = self.activator.activate();
+        self.idle += 1;
+        if self.idle % 3 != 0 {
+            return Vec::new();
+        }
+        let sentiment = Sentiment { negative: 0, neutral: 0, positive: 10_000 };
+        let answer = |request: TextRequest| Prediction { key: request.key, outcome: Outcome::Scored(sentiment) };
+        self.waiting.pop().map(answer).into_iter().collect()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.waiting.len()
+    }
+}
+
+#[test]
+fn every_distinct_text_is_asked_once_and_answered_once_and_no_epoch_waits() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let answers = Rc::new(RefCell::new(BTreeMap::<TextKey, isize>::new()));
+    let backlog = Backlog::default();
+    let (asked_by_model, seen, observed) = (Rc::clone(&asked), Rc::clone(&answers), backlog.clone());
+    timely::execute_directly(move |worker| {
+        let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
+            let (input, texts) = scope.new_input();
+            let connect = move |activator| Slow { waiting: Vec::new(), idle: 0, asked: asked_by_model, activator };
+            let predictions = infer(texts, backlog, connect);
+            let seen = Rc::clone(&seen);
+            let counted = predictions.inner.inspect(move |(prediction, _, diff)| {
+                *seen.borrow_mut().entry(prediction.key).or_default() += diff;
+            });
+            (input, counted.probe().0)
+        });
+        for epoch in 0..20u64 {
+            for text in ["a", "b", "c", "d"].iter().take(1 + epoch as usize % 4) {
+                input.send(TextRequest { key: TextKey::of(text), text: (*text).to_owned() });
+            }
+            input.advance_to(epoch + 1);
+            // The frontier follows the input although answers are missing.
+            let mut steps = 0;
+            while probe.less_than(&(epoch + 1)) {
+                worker.step();
+                steps += 1;
+                assert!(steps < 100, "epoch {epoch} waits for the model");
+            }
+        }
+        input.close();
+        while !probe.done() {
+            worker.step();
+        }
+        assert_eq!(observed.texts(), 0);
+    });
+    let mut asked = asked.borrow().clone();
+    asked.sort();
+    assert_eq!(asked, ["a", "b", "c", "d"]);
+    assert_eq!(answers.borrow().values().copied().collect::<Vec<_>>(), [1, 1, 1, 1]);
+}

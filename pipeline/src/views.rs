@@ -1,0 +1,232 @@
+//! The tables a worker writes: arrangements of rows by day, and which days changed since the last commit.
+//!
+//! The arrangement is the table: nothing is kept twice. A changed day is read back from the trace as a whole and encoded
+//! as the new content of its partition.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
+use contactflow_operators::difference::TallyDiff;
+use contactflow_operators::epochs::Epoch;
+use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, MessageScore};
+use contactflow_schemas::reject::Reject;
+use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tables::Table;
+use contactflow_schemas::tally::Tally;
+use differential_dataflow::ExchangeData;
+use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
+use differential_dataflow::trace::cursor::{BatchCursor, Cursor, Navigable, cursor_list};
+use differential_dataflow::trace::{Trace, TraceReader};
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::probe::{Handle, Probe};
+use timely::progress::Antichain;
+
+use crate::sink::{
+    EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_facts,
+    encode_kpi, encode_message_scores, encode_rejects,
+};
+
+/// One shard per day: a day is written by the worker that keeps it.
+const SHARD: u32 = 0;
+
+/// Encodes the rows of one partition.
+type Encode<D> = Box<dyn Fn(Vec<D>, &str) -> Result<Bytes, EncodeError>>;
+/// Days whose rows changed since they were last written.
+type Dirty = Rc<RefCell<BTreeSet<i32>>>;
+
+/// One table on one worker.
+trait View {
+    /// Hands every changed partition over.
+    fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError>;
+}
+
+/// The tables of one worker.
+pub struct Views {
+    probe: Handle<Epoch>,
+    views: Vec<Box<dyn View>>,
+}
+
+impl Views {
+    /// No tables yet; `probe` will follow all that are added.
+    pub fn new(probe: &Handle<Epoch>) -> Self {
+        Self { probe: probe.clone(), views: Vec::new() }
+    }
+
+    /// Hands every partition that changed since the last call over. Call it when the probe has passed what was fed.
+    ///
+    /// # Errors
+    /// Only those of the Parquet writer.
+    pub fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
+        self.views.iter_mut().try_for_each(|view| view.write(writer, model_id))
+    }
+
+    /// Adds a KPI table.
+    pub fn cells(&mut self, table: Table, cells: ArrangedCells<'_>) {
+        let (trace, dirty) = follow(cells, table.name(), |cell: &Cell| cell.day, &self.probe);
+        self.views.push(Box::new(CellView { table, trace, dirty }));
+    }
+
+    /// Adds `conversation_facts`.
+    pub fn facts(&mut self, rows: Arranged<'_, RowTrace<CycleFacts>>) {
+        self.rows(Table::ConversationFacts, rows, Box::new(|rows, _| encode_facts(rows)));
+    }
+
+    /// Adds `message_scores`.
+    pub fn message_scores(&mut self, rows: Arranged<'_, RowTrace<MessageScore>>) {
+        self.rows(Table::MessageScores, rows, Box::new(encode_message_scores));
+    }
+
+    /// Adds `conversation_scores`.
+    pub fn conversation_scores(&mut self, rows: Arranged<'_, RowTrace<ConversationScore>>) {
+        self.rows(Table::ConversationScores, rows, Box::new(encode_conversation_scores));
+    }
+
+    /// Adds `anomaly_scores`.
+    pub fn anomalies(&mut self, rows: Arranged<'_, RowTrace<AnomalyScore>>) {
+        self.rows(Table::AnomalyScores, rows, Box::new(|rows, _| encode_anomalies(rows)));
+    }
+
+    /// Adds `rejected_events`, which has no days.
+    pub fn rejects(&mut self, rows: Arranged<'_, RowTrace<Reject>>) {
+        self.rows(Table::RejectedEvents, rows, Box::new(|rows, _| encode_rejects(rows)));
+    }
+
+    fn rows<D: ExchangeData>(&mut self, table: Table, rows: Arranged<'_, RowTrace<D>>, encode: Encode<D>) {
+        let (trace, dirty) = follow(rows, table.name(), |day: &i32| *day, &self.probe);
+        self.views.push(Box::new(RowView { table, trace, dirty, encode }));
+    }
+}
+
+/// Follows an arrangement: marks the days of changed keys, lets the trace compact, and reports to the probe.
+fn follow<Tr, K: 'static>(
+    arranged: Arranged<'_, TraceAgent<Tr>>,
+    name: &str,
+    day: fn(&K) -> i32,
+    probe: &Handle<Epoch>,
+) -> (Rc<RefCell<TraceAgent<Tr>>>, Dirty)
+where
+    Tr: Trace<Time = Epoch, Batch: Navigable> + 'static,
+    for<'a> BatchCursor<TraceAgent<Tr>>: Cursor<Storage = Tr::Batch, Key<'a> = &'a K>,
+{
+    let trace = Rc::new(RefCell::new(arranged.trace));
+    let dirty = Dirty::default();
+    let (shared, marked) = (Rc::clone(&trace), Rc::clone(&dirty));
+    let followed = arranged.stream.unary_frontier(Pipeline, &format!("Follow: {name}"), move |_, _| {
+        move |(input, frontier), output| {
+            let mut dirty = marked.borrow_mut();
+            input.for_each(|capability, spans| {
+                for batch in spans.drain(..).filter_map(|span| span.inner) {
+                    let mut cursor = batch.cursor();
+                    while let Some(key) = cursor.get_key(&batch) {
+                        dirty.insert(day(key));
+                        cursor.step_key(&batch);
+                    }
+                }
+                // Nothing is sent; the stream exists for its frontier.
+                output.session(&capability).give_iterator(std::iter::empty::<()>());
+            });
+            // An empty frontier would give up the right to read.
+            if !frontier.is_empty() {
+                let mut trace = shared.borrow_mut();
+                trace.set_logical_compaction(frontier.frontier());
+                trace.set_physical_compaction(frontier.frontier());
+            }
+        }
+    });
+    let followed: timely::dataflow::Stream<'_, Epoch, Vec<()>> = followed;
+    followed.probe_with(probe);
+    (trace, dirty)
+}
+
+/// A KPI table: cells with their tally in the difference.
+struct CellView {
+    table: Table,
+    trace: Rc<RefCell<CellTrace>>,
+    dirty: Dirty,
+}
+
+impl CellView {
+    /// The cells of one day.
+    fn day(&self, day: i32) -> Vec<(Cell, Tally)> {
+        let mut trace = self.trace.borrow_mut();
+        let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        let (mut cursor, storage) = cursor_list(batches);
+        let least = Symbol::least();
+        let first = Cell { day, window_start_ms: TimeMs::MIN, tenant: least, channel: least, agent: None };
+        cursor.seek_key(&storage, &first);
+        let mut cells = Vec::new();
+        while let Some(cell) = cursor.get_key(&storage).filter(|cell| cell.day == day) {
+            let cell = *cell;
+            let mut sum = TallyDiff::default();
+            cursor.map_times(&storage, |_, diff| sum.0.add(&diff.0));
+            if !sum.0.is_zero() {
+                cells.push((cell, sum.0));
+            }
+            cursor.step_key(&storage);
+        }
+        cells
+    }
+}
+
+impl View for CellView {
+    fn write(&mut self, writer: &PartitionWriter, _model_id: &str) -> Result<(), EncodeError> {
+        for day in self.dirty.take() {
+            let cells = self.day(day);
+            let rows = cells.len();
+            let body = encode_kpi(self.table, cells)?;
+            writer.write(Partition::of_day(self.table, day, SHARD), RowMoves::NoneOut, rows, body);
+        }
+        Ok(())
+    }
+}
+
+/// Any other table: rows by day.
+struct RowView<D: ExchangeData> {
+    table: Table,
+    trace: Rc<RefCell<RowTrace<D>>>,
+    dirty: Dirty,
+    encode: Encode<D>,
+}
+
+impl<D: ExchangeData> RowView<D> {
+    fn day(&self, day: i32) -> Vec<D> {
+        let mut trace = self.trace.borrow_mut();
+        let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        let (mut cursor, storage) = cursor_list(batches);
+        cursor.seek_key(&storage, &day);
+        let mut rows = Vec::new();
+        if cursor.get_key(&storage) != Some(&day) {
+            return rows;
+        }
+        while let Some(row) = cursor.get_val(&storage) {
+            let row = row.clone();
+            let mut count = 0;
+            cursor.map_times(&storage, |_, diff| count += *diff);
+            rows.extend((0..count).map(|_| row.clone()));
+            cursor.step_val(&storage);
+        }
+        rows
+    }
+}
+
+impl<D: ExchangeData> View for RowView<D> {
+    fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
+        for day in self.dirty.take() {
+            let rows = self.day(day);
+            let count = rows.len();
+            let body = (self.encode)(rows, model_id)?;
+            let partition = match self.table {
+                Table::RejectedEvents => Partition::undated(self.table, SHARD),
+                _ => Partition::of_day(self.table, day, SHARD),
+            };
+            // A late event can move a cycle, and with it its rows, to another day.
+            writer.write(partition, RowMoves::Unknown, count, body);
+        }
+        Ok(())
+    }
+}
