@@ -138,3 +138,55 @@ impl BatchInput {
         Ok(Self { input_ids: tensor(&ids)?, attention_mask: tensor(&mask)? })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shapes() -> BatchShapes {
+        BatchShapes::new(128, 512).expect("valid")
+    }
+
+    #[test]
+    fn shapes_are_few_keep_to_the_budget_and_end_at_the_limit() {
+        for (max_tokens, batch_tokens) in [(128, 512), (100, 512), (512, 1024), (3, 1), (16, 64)] {
+            let shapes = BatchShapes::new(max_tokens, batch_tokens).expect("valid");
+            assert!(shapes.shapes().len() <= 9);
+            assert!(shapes.shapes().is_sorted_by_key(|shape| shape.length));
+            assert_eq!(shapes.shapes().last().map(|shape| shape.length), Some(max_tokens));
+            assert!(shapes.shapes().iter().all(|shape| shape.rows == 1 || shape.rows * shape.length <= batch_tokens));
+        }
+        assert!(BatchShapes::new(0, 1).is_err() && BatchShapes::new(1, 0).is_err());
+    }
+
+    #[test]
+    fn every_text_is_planned_once_in_the_shape_of_its_own_length() {
+        let counts: Vec<usize> = (0..1000).map(|index| 2 + index * 7 % 127).collect();
+        let plan = shapes().plan(&counts);
+        let mut seen = vec![0; counts.len()];
+        for batch in &plan {
+            assert!(!batch.members.is_empty() && batch.members.len() <= batch.shape.rows);
+            for &member in &batch.members {
+                seen[member] += 1;
+                assert_eq!(Some(batch.shape), shapes().shape_of(counts[member]));
+            }
+        }
+        assert!(seen.iter().all(|&times| times == 1));
+        // Only the last batch of a shape may have room.
+        let with_room = plan.iter().filter(|batch| batch.members.len() < batch.shape.rows).count();
+        assert!(with_room <= shapes().shapes().len());
+        assert!(shapes().plan(&[129]).is_empty() && shapes().shape_of(129).is_none());
+    }
+
+    #[test]
+    fn rows_are_padded_and_empty_rows_keep_one_token() {
+        let text = TokenizedText { ids: vec![2, 9, 3], truncated: false };
+        let shape = BatchShape { rows: 2, length: 4 };
+        let input = BatchInput::new(&[&text], shape, 7, Device::Cpu).expect("fits");
+        let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor.flatten(0, -1)).expect("integers");
+        assert_eq!(values(&input.input_ids), [2, 9, 3, 7, 7, 7, 7, 7]);
+        assert_eq!(values(&input.attention_mask), [1, 1, 1, 0, 1, 0, 0, 0]);
+        assert!(BatchInput::new(&[&text; 3], shape, 7, Device::Cpu).is_err());
+        assert!(BatchInput::new(&[&text], BatchShape { rows: 1, length: 2 }, 7, Device::Cpu).is_err());
+    }
+}

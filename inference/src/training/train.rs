@@ -143,20 +143,10 @@ pub fn train_rows(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Vec<u8>, TrainReport)> {
     check(options)?;
-    let total = rows.len();
+    let rows_read = rows.len();
     let rows = without_repeats(rows);
     let classes = rows.iter().map(|row| class_of(row, &options.labels)).collect::<Result<Vec<usize>>>()?;
-    let (held_out, training): (Vec<usize>, Vec<usize>) =
-        (0..rows.len()).partition(|&index| is_validation(&rows[index].text, options.seed, options.validation_fraction));
-    let selects =
-        |index: &usize| options.selection_language.as_ref().is_none_or(|language| rows[*index].lang == *language);
-    let selection: Vec<usize> = held_out.iter().copied().filter(selects).collect();
-    if training.is_empty() || selection.is_empty() {
-        let counts = format!("{} training and {} validation rows", training.len(), selection.len());
-        return Err(InferenceError::Labels(format!(
-            "{counts}; both parts need some (files, validation_fraction, language?)"
-        )));
-    }
+    let (training, held_out, selection) = split(&rows, options)?;
     let text_encoder = TextEncoder::load(&options.model, device)?;
     let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
     let metadata = metadata(options, &text_encoder);
@@ -168,34 +158,58 @@ pub fn train_rows(
     let metadata = HeadMetadata { temperature, ..fitted.head.metadata().clone() };
     let bytes = fitted.head.with_metadata(metadata).to_bytes()?;
     let head = Head::from_bytes(Path::new("new head"), &bytes, device)?;
-    let id = model_id(&text_encoder, &head);
+    let model_id = model_id(&text_encoder, &head);
     let scored = probabilities(&head, &dataset, &held_out, options, device)?;
-    let report = |members: &[(usize, usize, Vec<f64>)]| {
-        let pairs: Vec<(usize, Vec<f64>)> = members.iter().map(|(_, class, row)| (*class, row.clone())).collect();
-        ClassificationReport::new(&id, &options.labels, &pairs, 0)
-    };
-    let mut by_language: BTreeMap<String, Vec<(usize, usize, Vec<f64>)>> = BTreeMap::new();
-    for row in &scored {
-        by_language.entry(rows[row.0].lang.clone()).or_default().push(row.clone());
-    }
-    let summary = TrainReport {
-        model_id: id.clone(),
+    let (validation, validation_by_language) = reports(&model_id, &options.labels, &rows, &scored);
+    let report = TrainReport {
+        model_id,
         head_sha256: head.sha256().to_owned(),
         head_bytes: bytes.len() as u64,
         seed: options.seed,
-        rows: total as u64,
-        rows_repeated: (total - rows.len()) as u64,
+        rows: rows_read as u64,
+        rows_repeated: (rows_read - rows.len()) as u64,
         training_rows: dataset.training.len() as u64,
         epochs: fitted.epochs,
         best_epoch: fitted.best_epoch,
         temperature,
-        validation: report(&scored),
-        validation_by_language: by_language
-            .iter()
-            .map(|(language, members)| (language.clone(), report(members)))
-            .collect(),
+        validation,
+        validation_by_language,
     };
-    Ok((bytes, summary))
+    Ok((bytes, report))
+}
+
+/// Row index, true class and probabilities.
+type Scored = (usize, usize, Vec<f64>);
+
+/// Indices of the training rows, the held-out rows, and those of the latter that select the epoch.
+fn split(rows: &[LabelledText], options: &TrainOptions) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>)> {
+    let held_out = |index: &usize| is_validation(&rows[*index].text, options.seed, options.validation_fraction);
+    let (held_out, training): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(held_out);
+    let language = options.selection_language.as_deref();
+    let selects = |index: &usize| language.is_none_or(|language| rows[*index].lang == language);
+    let selection: Vec<usize> = held_out.iter().copied().filter(selects).collect();
+    if training.is_empty() || selection.is_empty() {
+        let counts = format!("{} training and {} validation rows", training.len(), selection.len());
+        let reason = format!("{counts}; both parts need some (files, validation_fraction, language?)");
+        return Err(InferenceError::Labels(reason));
+    }
+    Ok((training, held_out, selection))
+}
+
+/// The report on all of `scored` and those by language.
+fn reports(
+    model_id: &str,
+    labels: &[String],
+    rows: &[LabelledText],
+    scored: &[Scored],
+) -> (ClassificationReport, BTreeMap<String, ClassificationReport>) {
+    let report = |members: Vec<(usize, Vec<f64>)>| ClassificationReport::new(model_id, labels, &members, 0);
+    let mut by_language: BTreeMap<String, Vec<(usize, Vec<f64>)>> = BTreeMap::new();
+    for (index, class, probabilities) in scored {
+        by_language.entry(rows[*index].lang.clone()).or_default().push((*class, probabilities.clone()));
+    }
+    let all = by_language.values().flatten().cloned().collect();
+    (report(all), by_language.into_iter().map(|(language, members)| (language, report(members))).collect())
 }
 
 fn check(options: &TrainOptions) -> Result<()> {
@@ -243,14 +257,14 @@ fn calibrate(head: &Head, dataset: &Dataset<'_>, options: &TrainOptions, device:
     Ok(best_temperature(&classes.zip(logits).collect::<Vec<_>>()))
 }
 
-/// Row index, true class and probabilities of the rows `members`.
+/// The rows `members` with their probabilities.
 fn probabilities(
     head: &Head,
     dataset: &Dataset<'_>,
     members: &[usize],
     options: &TrainOptions,
     device: Device,
-) -> Result<Vec<(usize, usize, Vec<f64>)>> {
+) -> Result<Vec<Scored>> {
     let not_a_number = || InferenceError::Config("the trained head gives values that are no numbers".to_owned());
     let logits = logits(head, dataset.features, members, options.batch_size, device)?;
     let row = |(&member, logits): (&usize, Vec<f32>)| {
