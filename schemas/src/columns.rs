@@ -55,6 +55,7 @@ macro_rules! columns {
             }
 
             /// What it holds.
+            #[inline]
             pub fn kind(self) -> ColumnKind {
                 match self { $(Column::$variant => ColumnKind::$kind),+ }
             }
@@ -152,6 +153,7 @@ impl RawValue<'_> {
     }
 
     /// True when the value may stand in a column of `kind`.
+    #[inline]
     pub fn fits(&self, kind: ColumnKind) -> bool {
         match (self, kind) {
             (Self::Null, _)

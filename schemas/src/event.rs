@@ -295,6 +295,7 @@ impl ConversationKey {
 }
 
 /// Spreads the bits of a hash (the finaliser of SplitMix64).
+#[inline]
 pub fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

@@ -10,11 +10,23 @@ use super::ROW_BYTES_MAX;
 use super::canonical::{from_json_text, write_float, write_json_text};
 use super::cells::Cells;
 
+/// A set of columns, one bit each.
+type ColumnSet = u64;
+
+const _: () = assert!(Column::ALL.len() <= ColumnSet::BITS as usize);
+
 /// A record batch whose columns are resolved.
+///
+/// Most cells of an event are null. Which are not is worked out column by column beforehand, so that a row costs what
+/// it holds, not what it could hold.
 pub(super) struct Batch {
     cells: [Option<Cells>; Column::ALL.len()],
+    /// The columns that hold something, for each row.
+    filled: Vec<ColumnSet>,
+    /// The same as lists, one row after the other.
     present: Vec<Column>,
-    rows: usize,
+    /// Where the list of each row begins; one more entry than rows.
+    starts: Vec<usize>,
     /// Below this, no row can exceed the limit of a row.
     bytes: usize,
 }
@@ -25,33 +37,47 @@ impl Batch {
     /// # Errors
     /// Those of Arrow's casts.
     pub(super) fn new(batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let mut resolved = Self {
-            cells: [const { None }; Column::ALL.len()],
-            present: Vec::new(),
-            rows: batch.num_rows(),
-            bytes: batch.get_array_memory_size(),
-        };
+        let mut cells = [const { None }; Column::ALL.len()];
+        let mut filled: Vec<ColumnSet> = vec![0; batch.num_rows()];
         for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
             let Some(column) = Column::parse(field.name()) else { continue };
-            let slot = &mut resolved.cells[column as usize];
-            let cells = Cells::new(array)?;
-            if slot.is_none() && !cells.all_null(resolved.rows) {
-                *slot = Some(cells);
-                resolved.present.push(column);
+            let slot = &mut cells[column as usize];
+            if slot.is_none() {
+                let resolved = Cells::new(array)?;
+                resolved.for_each_filled(filled.len(), |row| filled[row] |= 1 << column as ColumnSet);
+                *slot = Some(resolved);
             }
         }
-        Ok(resolved)
+        let (present, starts) = lists(&filled);
+        Ok(Self { cells, filled, present, starts, bytes: batch.get_array_memory_size() })
     }
 
     /// Number of rows.
     pub(super) fn rows(&self) -> usize {
-        self.rows
+        self.filled.len()
     }
 
     /// The row at `index`, from 0.
     pub(super) fn row(&self, index: usize) -> BatchRow<'_> {
-        BatchRow { batch: self, index }
+        let present = &self.present[self.starts[index]..self.starts[index + 1]];
+        BatchRow { batch: self, index, filled: self.filled[index], present }
     }
+}
+
+/// The members of each set, and where those of each begin.
+fn lists(sets: &[ColumnSet]) -> (Vec<Column>, Vec<usize>) {
+    let members = sets.iter().map(|set| set.count_ones() as usize).sum();
+    let (mut present, mut starts) = (Vec::with_capacity(members), Vec::with_capacity(sets.len() + 1));
+    starts.push(0);
+    for &set in sets {
+        let mut rest = set;
+        while rest != 0 {
+            present.push(Column::ALL[rest.trailing_zeros() as usize]);
+            rest &= rest - 1;
+        }
+        starts.push(present.len());
+    }
+    (present, starts)
 }
 
 /// One row of a [`Batch`].
@@ -59,6 +85,8 @@ impl Batch {
 pub(super) struct BatchRow<'a> {
     batch: &'a Batch,
     index: usize,
+    filled: ColumnSet,
+    present: &'a [Column],
 }
 
 impl BatchRow<'_> {
@@ -72,7 +100,11 @@ impl BatchRow<'_> {
 }
 
 impl Row for BatchRow<'_> {
+    #[inline]
     fn get(&self, column: Column) -> RawValue<'_> {
+        if self.filled & (1 << column as ColumnSet) == 0 {
+            return RawValue::Null;
+        }
         let Some(cells) = &self.batch.cells[column as usize] else { return RawValue::Null };
         match cells.get(self.index, column.kind()) {
             RawValue::Text(text) if column.kind() == ColumnKind::Nested => from_json_text(text),
@@ -81,7 +113,7 @@ impl Row for BatchRow<'_> {
     }
 
     fn present(&self) -> &[Column] {
-        &self.batch.present
+        self.present
     }
 
     /// The row as the line of NDJSON that holds the same, so that it can be corrected and sent again.

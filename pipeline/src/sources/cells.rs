@@ -86,9 +86,12 @@ impl Cells {
         Ok(Self { nulls: array.logical_nulls(), values: Values::new(array)? })
     }
 
-    /// True when every cell is null.
-    pub(super) fn all_null(&self, rows: usize) -> bool {
-        self.nulls.as_ref().is_some_and(|nulls| nulls.null_count() == rows)
+    /// Calls `visit` with every one of the `rows` rows whose cell is not null.
+    pub(super) fn for_each_filled(&self, rows: usize, visit: impl FnMut(usize)) {
+        match &self.nulls {
+            Some(nulls) => nulls.valid_indices().for_each(visit),
+            None => (0..rows).for_each(visit),
+        }
     }
 
     fn is_null(&self, row: usize) -> bool {
@@ -96,6 +99,7 @@ impl Cells {
     }
 
     /// The cell of `row` in a column of `kind`.
+    #[inline]
     pub(super) fn get(&self, row: usize, kind: ColumnKind) -> RawValue<'_> {
         if self.is_null(row) {
             return RawValue::Null;

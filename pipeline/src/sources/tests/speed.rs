@@ -4,7 +4,7 @@
 
 use std::time::Instant;
 
-use super::equality::{batch, parquet_of};
+use super::equality::{batch, parquet_of, text_column, with_column};
 use super::*;
 
 #[test]
@@ -14,11 +14,15 @@ fn rows_per_second() {
     let root = if let Ok(events) = std::env::var("CONTACTFLOW_EVENTS") {
         Root::open(&events, false).unwrap()
     } else {
-        let rows = batch(500_000);
-        let without_text: Vec<_> = (0..rows.num_columns() - 1).collect();
-        let rows = rows.project(&without_text).unwrap();
+        // Twelve events to a conversation, and no text.
+        let rows = batch(500_000).project(&[0, 1, 2, 3, 4, 6, 7, 8, 9]).unwrap();
+        let conversations = text_column((0..500_000).map(|row| format!("c{}", row / 12)));
+        let rows = with_column(&rows, "conversation_id", conversations);
         folder.write("a.parquet", &parquet_of(&rows, 200_000));
-        let text = (0..500_000).map(|number| line(number).replace(&format!(",\"text\":\"hello {number}\""), "") + "\n");
+        let text = (0..500_000).map(|number| {
+            let row = line(number).replace(&format!(",\"text\":\"hello {number}\""), "");
+            row.replace(&format!("\"c{number}\""), &format!("\"c{}\"", number / 12)) + "\n"
+        });
         folder.write("a.ndjson", text.collect::<String>().as_bytes());
         folder.root()
     };
