@@ -13,8 +13,7 @@ mod preparation;
 pub use difference::Differences;
 pub use fold::{Credit, LevelChange, SILENCE_AFTER_MS, View, view};
 pub use history::{Change, History, apply, order};
-pub(crate) use operator::AsOf;
-pub use operator::{Conversations, conversations};
+pub use operator::{AsOf, Conversations, conversations};
 
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::symbol::Symbol;

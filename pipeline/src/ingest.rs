@@ -60,12 +60,17 @@ pub struct IngestProgress {
     pub rows: AtomicU64,
     /// Rows rejected while reading.
     pub rejects: AtomicU64,
-    /// Rows per finished file, by name.
-    pub files: Mutex<BTreeMap<String, u64>>,
+    /// Rows per finished file.
+    files: Mutex<BTreeMap<String, u64>>,
     failure: Mutex<Option<StoreError>>,
 }
 
 impl IngestProgress {
+    /// Rows of each finished file.
+    pub fn rows_by_file(&self) -> BTreeMap<String, u64> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Takes the error that stopped a reader, if one did.
     pub fn take_failure(&self) -> Option<StoreError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -82,9 +82,10 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
 
         // Anomaly scores of channels by the hour and agents by the day.
         let by_hour = anomalies(series_points(channel_hour.clone(), false), net.latest.clone(), Hour);
-        let by_day = anomalies(series_points(agent_day.clone(), true), net.latest, Day);
+        let by_day = anomalies(series_points(agent_day.clone(), true), net.latest.clone(), Day);
 
         // Tables.
+        views.as_of(net.latest);
         views.cells(Table::KpiAgentChannel(Hour), agent_hour);
         views.cells(Table::KpiAgentChannel(Day), agent_day);
         views.cells(Table::KpiChannel(Hour), channel_hour);

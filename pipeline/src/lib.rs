@@ -1,9 +1,12 @@
 //! contactflow: contact-centre quality KPIs, maintained incrementally by a Timely/Differential dataflow.
 
+pub mod cli;
 pub mod generate;
 pub mod ingest;
 pub mod job;
 pub mod model;
+pub mod run;
+pub mod settings;
 pub mod sink;
 pub mod sources;
 pub mod store;

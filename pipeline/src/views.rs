@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use contactflow_operators::conversation::AsOf;
 use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
 use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
@@ -21,7 +22,10 @@ use differential_dataflow::ExchangeData;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::cursor::{BatchCursor, Cursor, Navigable, cursor_list};
 use differential_dataflow::trace::{Trace, TraceReader};
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Inspect;
+use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::progress::Antichain;
@@ -49,12 +53,27 @@ trait View {
 pub struct Views {
     probe: Handle<Epoch>,
     views: Vec<Box<dyn View>>,
+    as_of: Rc<RefCell<AsOf>>,
 }
 
 impl Views {
     /// No tables yet; `probe` will follow all that are added.
     pub fn new(probe: &Handle<Epoch>) -> Self {
-        Self { probe: probe.clone(), views: Vec::new() }
+        Self { probe: probe.clone(), views: Vec::new(), as_of: Rc::default() }
+    }
+
+    /// Latest event time of what the tables know.
+    pub fn as_of_ms(&self) -> Option<TimeMs> {
+        self.as_of.borrow().get()
+    }
+
+    /// Follows the latest event times, for [`Views::as_of_ms`].
+    pub fn as_of(&mut self, latest: Stream<'_, Epoch, Vec<(TimeMs, i64)>>) {
+        let as_of = Rc::clone(&self.as_of);
+        latest
+            .broadcast()
+            .inspect(move |&(time_ms, diff)| as_of.borrow_mut().update(time_ms, diff))
+            .probe_with(&self.probe);
     }
 
     /// Hands every partition that changed since the last call over. Call it when the probe has passed what was fed.

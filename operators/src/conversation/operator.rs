@@ -40,11 +40,12 @@ enum Input {
 }
 
 /// The multiset of each worker's latest event time; its greatest element is as_of.
-#[derive(Default)]
-pub(crate) struct AsOf(BTreeMap<TimeMs, i64>);
+#[derive(Debug, Default)]
+pub struct AsOf(BTreeMap<TimeMs, i64>);
 
 impl AsOf {
-    pub(crate) fn update(&mut self, time_ms: TimeMs, diff: i64) {
+    /// Inserts (`diff` 1) or removes (−1) a worker's latest event time.
+    pub fn update(&mut self, time_ms: TimeMs, diff: i64) {
         let count = self.0.entry(time_ms).or_default();
         *count += diff;
         if *count == 0 {
@@ -53,7 +54,7 @@ impl AsOf {
     }
 
     /// The latest event time; none before the first event.
-    pub(crate) fn get(&self) -> Option<TimeMs> {
+    pub fn get(&self) -> Option<TimeMs> {
         self.0.last_key_value().map(|(&time_ms, _)| time_ms)
     }
 }

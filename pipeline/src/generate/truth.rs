@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The kind of a planted incident.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IncidentKind {
     /// Nobody on one channel is answered or replied to for four hours of a weekday; customers keep writing.
@@ -19,7 +19,7 @@ pub enum IncidentKind {
 }
 
 /// One planted incident, labelled.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// Identifier, unique within the data set, in order of `start_ms`.
     pub id: String,
@@ -44,7 +44,7 @@ pub struct Incident {
 /// Counts and labels of one generated data set.
 ///
 /// `rows` = `events` + `duplicates` + `retracts` + `malformed`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Truth {
     /// The tenant of every event.
     pub tenant_id: String,

@@ -40,7 +40,9 @@ const MANIFESTS_KEPT: u64 = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum CommitError {
     /// Another job holds the root. Stop: nothing more may be written.
-    #[error("{root} is held by another writer now, {by}; this job stops and writes nothing more. Run one job per output")]
+    #[error(
+        "{root} is held by another writer now, {by}; this job stops and writes nothing more. Run one job per output"
+    )]
     Fenced {
         /// The output root.
         root: String,
@@ -48,7 +50,9 @@ pub enum CommitError {
         by: String,
     },
     /// A newer program wrote the root.
-    #[error("{name} below {root} has format version {version}, this program knows {FORMAT_VERSION}; use a newer contactflow")]
+    #[error(
+        "{name} below {root} has format version {version}, this program knows {FORMAT_VERSION}; use a newer contactflow"
+    )]
     NewerFormat {
         /// The output root.
         root: String,
@@ -58,7 +62,9 @@ pub enum CommitError {
         version: u32,
     },
     /// The root holds files of somebody else.
-    #[error("{root} holds Parquet files that contactflow did not write, such as {example}; choose another --output, or move them away")]
+    #[error(
+        "{root} holds Parquet files that contactflow did not write, such as {example}; choose another --output, or move them away"
+    )]
     ForeignFiles {
         /// The output root.
         root: String,
@@ -252,8 +258,7 @@ impl Committer {
             None => RowMoves::NoneOut,
             Some(moves) => moves,
         };
-        let (first, last): (Vec<_>, Vec<_>) =
-            bodies.iter().partition(|(_, staged)| moves(staged) == RowMoves::NoneIn);
+        let (first, last): (Vec<_>, Vec<_>) = bodies.iter().partition(|(_, staged)| moves(staged) == RowMoves::NoneIn);
         let replaced = last.iter().filter(|(_, staged)| moves(staged) == RowMoves::Unknown).map(|(path, _)| *path);
         let replaced = replaced.filter(|path| self.present.contains(*path));
         let deleted: Vec<&String> = removed.iter().chain(replaced).collect();
@@ -314,7 +319,9 @@ impl Committer {
         let by = match head::read_manifest(&*self.objects, &self.root_url, &path)? {
             // The store made the write and then answered no to its repetition.
             Some(standing) if standing == *manifest => return Ok(None),
-            Some(standing) if (&standing.writer_id, standing.generation) == (&self.claim.writer_id, self.claim.generation) => {
+            Some(standing)
+                if (&standing.writer_id, standing.generation) == (&self.claim.writer_id, self.claim.generation) =>
+            {
                 return Ok(Some(standing));
             }
             Some(standing) => format!("job {}, which wrote commit {}", standing.writer_id, standing.commit),

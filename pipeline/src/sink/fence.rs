@@ -36,8 +36,7 @@ fn generation_of(name: &str) -> Option<u64> {
 
 /// Every generation that is there, ascending.
 pub(super) fn generations(objects: &dyn Objects) -> Result<Vec<u64>, CommitError> {
-    let mut found: Vec<u64> =
-        objects.list(FENCE)?.iter().filter_map(|object| generation_of(&object.name)).collect();
+    let mut found: Vec<u64> = objects.list(FENCE)?.iter().filter_map(|object| generation_of(&object.name)).collect();
     found.sort_unstable();
     Ok(found)
 }

@@ -79,8 +79,6 @@ pub(super) fn read_manifest(
     };
     match Manifest::parse(&stored.body).map_err(CommitError::Json)? {
         Ok(manifest) => Ok(Some(manifest)),
-        Err(version) => {
-            Err(CommitError::NewerFormat { root: root_url.to_owned(), name: name.to_owned(), version })
-        }
+        Err(version) => Err(CommitError::NewerFormat { root: root_url.to_owned(), name: name.to_owned(), version }),
     }
 }

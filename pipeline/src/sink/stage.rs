@@ -86,6 +86,12 @@ impl PartitionWriter {
         stage.entries.insert(entry.path.clone(), entry);
     }
 
+    /// True when something handed over since the last commit differs from what the store holds.
+    pub fn has_changes(&self) -> bool {
+        let stage = self.lock();
+        !stage.bodies.is_empty() || stage.emptied.iter().any(|path| stage.known.contains_key(path))
+    }
+
     /// Says that a partition has no rows; its file is deleted, if there is one.
     pub fn remove(&self, partition: Partition) {
         let path = partition.path();

@@ -77,9 +77,7 @@ impl Column {
             DataType::Utf8 => Self::Text(StringBuilder::new()),
             DataType::Int64 => Self::Int(Int64Builder::new()),
             DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Timestamp(..) => {
-                Self::Time(TimestampMillisecondBuilder::new().with_data_type(data_type.clone()))
-            }
+            DataType::Timestamp(..) => Self::Time(TimestampMillisecondBuilder::new().with_data_type(data_type.clone())),
             DataType::Boolean => Self::Flag(BooleanBuilder::new()),
             _ => return None,
         })
@@ -116,8 +114,7 @@ impl TableWriter {
         let schema = table.schema();
         let parquet = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties()?))?;
         let columns = schema.fields().iter().map(|field| {
-            Column::new(field.data_type())
-                .ok_or_else(|| EncodeError::Schema { table, column: field.name().clone() })
+            Column::new(field.data_type()).ok_or_else(|| EncodeError::Schema { table, column: field.name().clone() })
         });
         let columns = columns.collect::<Result<_, _>>()?;
         Ok(Self { table, schema, parquet, columns, at: 0, rows: 0, misfit: None })

@@ -1,1 +1,5 @@
-
+mod commits;
+mod encoding;
+mod memory;
+mod moves;
+mod rows;

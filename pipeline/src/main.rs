@@ -1,0 +1,7 @@
+//! The program `contactflow`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contactflow::cli::main()
+}

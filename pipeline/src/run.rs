@@ -1,0 +1,170 @@
+//! Running a job: workers, rounds, commits.
+//!
+//! A *round* is one major epoch: worker 0 looks for new files and assigns them, all workers bring their tables to the
+//! end of the round, every worker hands its changed partitions over, and worker 0 commits. `--once` is a single round
+//! that also waits for the model.
+
+mod files;
+mod round;
+mod shared;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use contactflow_inference::{DevicePool, InferenceError, Placement};
+use contactflow_operators::infer::Backlog;
+
+use crate::ingest::{Ingest, IngestProgress};
+use crate::job::JobContext;
+use crate::settings::{JobSettings, SettingsError};
+use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Objects};
+use crate::store::{Root, StoreError};
+
+pub use shared::Stop;
+
+/// Why a job ended without doing what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum JobError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The tables cannot be committed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+    /// A table cannot be encoded.
+    #[error(transparent)]
+    Encode(#[from] EncodeError),
+    /// The model cannot be loaded.
+    #[error("{0}; `make setup` provides the default model, --inference off runs without one")]
+    Inference(#[from] InferenceError),
+    /// The workers could not be started, or one of them died.
+    #[error("the dataflow stopped: {0}")]
+    Workers(String),
+}
+
+impl JobError {
+    /// True when the settings or the command line have to change (exit code 2).
+    pub fn is_configuration(&self) -> bool {
+        matches!(
+            self,
+            Self::Settings(_)
+                | Self::Store(StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. })
+                | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
+        )
+    }
+}
+
+/// How long a job runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Reads what is there, commits, ends.
+    Once,
+    /// Follows the inputs until stopped.
+    Follow,
+}
+
+/// What a job did.
+#[derive(Clone, Debug)]
+pub struct RunSummary {
+    /// Files read.
+    pub files: usize,
+    /// Rows read, good and bad.
+    pub rows: u64,
+    /// Rows that could not be used as read; later stages may reject more.
+    pub rejects: u64,
+    /// Commits made.
+    pub commits: u64,
+    /// The last of them, if any.
+    pub last_commit: Option<CommitSummary>,
+    /// From the start of reading to the end.
+    pub elapsed: Duration,
+    /// Model that scored the texts; empty with inference off.
+    pub model_id: String,
+}
+
+/// Runs a job to its end. `progress` may be watched meanwhile; `stop` ends a following job after its current round.
+///
+/// # Errors
+/// [`JobError`]; what was committed before stays.
+pub fn run(
+    settings: &JobSettings,
+    mode: Mode,
+    progress: &Arc<IngestProgress>,
+    stop: &Stop,
+) -> Result<RunSummary, JobError> {
+    settings.validate()?;
+    let roots = open_inputs(settings)?;
+    let output = Root::open(&settings.output, true)?;
+    // Unreachable inputs are told before anything is claimed or loaded.
+    crate::sources::list_event_files(&roots)?;
+    let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
+    let output_url = output.url.clone();
+    let objects: Arc<dyn Objects> = Arc::new(output);
+    let committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
+    let devices = start_devices(settings)?;
+
+    let started = Instant::now();
+    let context = JobContext {
+        ingest: Ingest {
+            roots: Arc::new(roots),
+            epoch_rows: settings.epoch_rows,
+            backlog_texts_max: settings.inference.backlog_texts_max,
+            progress: Arc::clone(progress),
+        },
+        devices,
+        backlog: Backlog::default(),
+    };
+    let shared = Arc::new(shared::Shared::new(settings, mode, context, committer, stop.clone()));
+    start_workers(&shared)?;
+    shared.summary(started.elapsed())
+}
+
+fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {
+    settings.inputs.iter().map(|input| Root::open(input, false)).collect()
+}
+
+fn start_devices(settings: &JobSettings) -> Result<Option<Arc<DevicePool>>, JobError> {
+    let inference = &settings.inference;
+    if !inference.enabled {
+        return Ok(None);
+    }
+    let placement = Placement::detect(inference.devices.as_deref())?;
+    Ok(Some(Arc::new(DevicePool::start(&inference.model, placement, inference.limits)?)))
+}
+
+fn start_workers(shared: &Arc<shared::Shared>) -> Result<(), JobError> {
+    let config = timely::Config::process(shared.settings.workers);
+    let for_workers = Arc::clone(shared);
+    let guards =
+        timely::execute(config, move |worker| round::work(worker, &for_workers)).map_err(JobError::Workers)?;
+    for result in guards.join() {
+        result.map_err(JobError::Workers)?;
+    }
+    Ok(())
+}
+
+/// Checks a job without writing anything: settings, inputs, output, model. Returns lines that describe the plan.
+///
+/// # Errors
+/// What would keep the job from running.
+pub fn check(settings: &JobSettings) -> Result<Vec<String>, JobError> {
+    settings.validate()?;
+    let roots = open_inputs(settings)?;
+    let files = crate::sources::list_event_files(&roots)?;
+    let bytes: u64 = files.iter().map(|file| file.size_bytes).sum();
+    let output = match Root::open(&settings.output, false) {
+        Ok(root) => format!("output {} exists", root.url),
+        Err(StoreError::Missing { url }) => format!("output {url} will be created"),
+        Err(error) => return Err(error.into()),
+    };
+    let mut plan = vec![format!("{} event files, {bytes} bytes", files.len()), output];
+    plan.push(format!("{} workers, {} rows per epoch", settings.workers, settings.epoch_rows));
+    match start_devices(settings)? {
+        Some(devices) => plan.push(format!("model {} on {:?}", devices.model_id(), devices.placement().devices())),
+        None => plan.push("inference off: no text is scored".to_owned()),
+    }
+    Ok(plan)
+}

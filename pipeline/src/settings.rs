@@ -1,0 +1,169 @@
+//! Settings of a job: from a TOML file, overridden by flags.
+
+use std::path::Path;
+
+use contactflow_inference::{ModelConfig, PoolLimits};
+use serde::{Deserialize, Serialize};
+
+/// How tables are laid out in the store.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// One object per partition under a fixed key, replaced by one PUT, and a manifest per commit.
+    #[default]
+    Parquet,
+}
+
+/// The model and where it runs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct InferenceSettings {
+    /// Scores texts; without it every text stays unscored and coverage_ratio says so.
+    pub enabled: bool,
+    /// `cpu`, `cuda:0`, `cuda:0,cuda:1` …; worker i uses device i mod n. Default: every CUDA device, else the CPU.
+    pub devices: Option<String>,
+    /// Sources pause while more texts than this wait for the model.
+    pub backlog_texts_max: usize,
+    /// Encoder and head.
+    pub model: ModelConfig,
+    /// Bounds of the device queues.
+    pub limits: PoolLimits,
+}
+
+impl Default for InferenceSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            devices: None,
+            backlog_texts_max: 100_000,
+            model: ModelConfig::default(),
+            limits: PoolLimits::default(),
+        }
+    }
+}
+
+/// Everything a job needs to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JobSettings {
+    /// Prefixes or files with events.
+    pub inputs: Vec<String>,
+    /// Root of the tables.
+    pub output: String,
+    /// Worker threads of this process.
+    pub workers: usize,
+    /// Layout of the tables.
+    pub layout: Layout,
+    /// Rows per minor epoch and reader: the step in which state is brought up to date.
+    pub epoch_rows: u64,
+    /// How often a following job looks for new files, ms.
+    pub poll_interval_ms: u64,
+    /// The model.
+    pub inference: InferenceSettings,
+}
+
+impl Default for JobSettings {
+    fn default() -> Self {
+        Self {
+            inputs: Vec::new(),
+            output: String::new(),
+            workers: 1,
+            layout: Layout::Parquet,
+            epoch_rows: 250_000,
+            poll_interval_ms: 1_000,
+            inference: InferenceSettings::default(),
+        }
+    }
+}
+
+/// What is wrong with settings.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the configuration {path} cannot be read: {source}")]
+    Unreadable {
+        /// The file.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no valid TOML of the known keys.
+    #[error("the configuration {path} is not valid: {detail}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// Line, key, what was expected.
+        detail: String,
+    },
+    /// A value is missing or out of range.
+    #[error("{key}: {problem}")]
+    Value {
+        /// Key or flag.
+        key: &'static str,
+        /// What is expected.
+        problem: String,
+    },
+}
+
+impl JobSettings {
+    /// Reads a TOML file.
+    ///
+    /// # Errors
+    /// [`SettingsError::Unreadable`], [`SettingsError::Invalid`].
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let shown = path.display().to_string();
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: shown.clone(), source })?;
+        toml::from_str(&text).map_err(|error| SettingsError::Invalid { path: shown, detail: error.to_string() })
+    }
+
+    /// Checks that everything needed is there and in range.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] with the first problem.
+    pub fn validate(&self) -> Result<(), SettingsError> {
+        let problem = |key, problem: &str| Err(SettingsError::Value { key, problem: problem.to_owned() });
+        if self.inputs.is_empty() {
+            return problem("inputs", "give at least one prefix or file with events (--input)");
+        }
+        if self.output.is_empty() {
+            return problem("output", "give the root of the tables (--output)");
+        }
+        if !(1..=1024).contains(&self.workers) {
+            return problem("workers", "expected 1 to 1024");
+        }
+        if self.epoch_rows == 0 {
+            return problem("epoch_rows", "expected at least 1");
+        }
+        if self.poll_interval_ms == 0 {
+            return problem("poll_interval_ms", "expected at least 1");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_keys_and_missing_values_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("job.toml");
+        std::fs::write(&path, "inputs = [\"a\"]\nworkerz = 3\n").unwrap();
+        let message = JobSettings::read(&path).unwrap_err().to_string();
+        assert!(message.contains("workerz") && message.contains("line 2"), "{message}");
+        std::fs::write(&path, "inputs = [\"a\"]\n").unwrap();
+        let message = JobSettings::read(&path).unwrap().validate().unwrap_err().to_string();
+        assert!(message.starts_with("output"), "{message}");
+        assert!(JobSettings::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+
+    #[test]
+    fn nested_tables_have_defaults() {
+        let settings: JobSettings =
+            toml::from_str("inputs = [\"a\"]\noutput = \"b\"\n[inference]\ndevices = \"cpu\"\n").unwrap();
+        assert!(settings.inference.enabled && settings.validate().is_ok());
+        assert_eq!(settings.inference.model, ModelConfig::default());
+    }
+}

@@ -1,0 +1,189 @@
+//! Bytes of tables: the same for equal rows, and with the types, nulls and descriptions of the schema.
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Float64Type, Int64Type};
+use bytes::Bytes;
+use contactflow_schemas::clock::{DAY_MS, HOUR_MS, Window};
+use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tables::Table;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest, Sha256};
+
+use super::rows;
+use crate::sink::encode::*;
+
+/// One small file per table, its rows rotated by `turn` and reversed where `turn` is odd.
+fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
+    fn shuffled<T>(mut rows: Vec<T>, turn: usize) -> Vec<T> {
+        let by = turn * 7 % rows.len();
+        rows.rotate_left(by);
+        if turn % 2 == 1 {
+            rows.reverse();
+        }
+        rows
+    }
+    let mut channel_cells = rows::cells(0);
+    channel_cells.retain(|(cell, _)| cell.window_start_ms % DAY_MS == 0);
+    vec![
+        (
+            "kpi_agent_channel_hour",
+            encode_kpi(Table::KpiAgentChannel(Window::Hour), shuffled(rows::cells(12), turn)).unwrap(),
+        ),
+        ("kpi_channel_day", encode_kpi(Table::KpiChannel(Window::Day), shuffled(channel_cells, turn)).unwrap()),
+        ("conversation_facts", encode_facts(shuffled(rows::facts(), turn)).unwrap()),
+        ("message_scores", encode_message_scores(shuffled(rows::message_scores(), turn), "head-1").unwrap()),
+        (
+            "conversation_scores",
+            encode_conversation_scores(shuffled(rows::conversation_scores(), turn), "head-1").unwrap(),
+        ),
+        ("anomaly_scores", encode_anomalies(shuffled(rows::anomalies(), turn)).unwrap()),
+        ("rejected_events", encode_rejects(shuffled(rows::rejects(), turn)).unwrap()),
+    ]
+}
+
+fn read(body: &Bytes) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(body.clone()).unwrap();
+    let schema = reader.schema().clone();
+    let batches: Vec<_> = reader.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect();
+    arrow::compute::concat_batches(&schema, &batches).unwrap()
+}
+
+fn hex(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn equal_rows_in_any_order_give_equal_bytes() {
+    // Symbols that were interned in another order than that of their strings.
+    for name in ["voice", "conversation-019", "agent-0009", "agent-0001", "chat"] {
+        Symbol::new(name);
+    }
+    let first = files(0);
+    for turn in 1..6 {
+        for ((table, expected), (_, body)) in first.iter().zip(files(turn)) {
+            assert!(*expected == body, "{table} in order {turn}");
+        }
+    }
+}
+
+/// These change only together with `CREATED_BY`, since they make every published file differ.
+#[test]
+fn bytes_are_those_of_every_other_process_and_version() {
+    let golden = [
+        ("kpi_agent_channel_hour", "9657b1f8a80dee55"),
+        ("kpi_channel_day", "39c51aec39b58e1c"),
+        ("conversation_facts", "611ef5325521d593"),
+        ("message_scores", "dc93422d97daebe9"),
+        ("conversation_scores", "f99109438d196bed"),
+        ("anomaly_scores", "d2c7a5d0a57f596f"),
+        ("rejected_events", "4bc3b534f0309752"),
+    ];
+    let found: Vec<_> = files(0).into_iter().map(|(table, body)| (table, hex(&body)[..16].to_owned())).collect();
+    let golden: Vec<_> = golden.into_iter().map(|(table, hash)| (table, hash.to_owned())).collect();
+    assert_eq!(found, golden);
+}
+
+#[test]
+fn files_have_the_schema_of_their_table_with_descriptions() {
+    for (name, body) in files(0) {
+        let table = Table::ALL.into_iter().find(|table| table.name() == name).unwrap();
+        assert_eq!(read(&body).schema().fields(), table.schema().fields(), "{name}");
+    }
+}
+
+#[test]
+fn rows_are_sorted_by_their_strings_nobody_first() {
+    let batch = read(&files(3)[0].1);
+    let text = |name: &str, row: usize| {
+        let column = batch.column_by_name(name).unwrap().as_string::<i32>();
+        column.is_valid(row).then(|| column.value(row).to_owned())
+    };
+    let keys: Vec<_> = (0..batch.num_rows()).map(|row| (text("channel", row), text("agent_id", row))).collect();
+    assert!(keys.is_sorted());
+    assert_eq!(keys[0], (Some("chat".to_owned()), None));
+    assert_eq!(keys[24].1.as_deref(), Some("agent-0001"));
+}
+
+#[test]
+fn missing_is_null_and_counts_are_zero() {
+    let batch = read(&files(0)[0].1);
+    let csat_count = batch.column_by_name("csat_count").unwrap().as_primitive::<Int64Type>();
+    let csat_mean = batch.column_by_name("csat_mean").unwrap().as_primitive::<Float64Type>();
+    let reopens = batch.column_by_name("reopens_count").unwrap().as_primitive::<Int64Type>();
+    assert_eq!((csat_count.value(0), csat_mean.value(0)), (1, 4.6));
+    assert_eq!((csat_count.value(1), csat_mean.is_null(1)), (0, true));
+    assert_eq!((reopens.null_count(), reopens.value(0)), (0, 0));
+
+    let facts = read(&files(0)[2].1);
+    let sums = facts.column_by_name("reply_time_sum_ms").unwrap().as_primitive::<Int64Type>();
+    assert_eq!((sums.value(0), sums.is_null(1)), (60_000, true));
+    let rated = facts.column_by_name("csat_sum").unwrap().as_primitive::<Float64Type>();
+    assert_eq!((rated.value(0), rated.is_null(1)), (4.6, true));
+}
+
+#[test]
+fn a_key_that_comes_twice_is_refused() {
+    let table = Table::KpiAgentChannel(Window::Hour);
+    let mut cells = rows::cells(1);
+    cells.push(cells[3].clone());
+    assert!(matches!(encode_kpi(table, cells), Err(EncodeError::DuplicateKey { .. })));
+    assert!(matches!(encode_kpi(Table::ConversationFacts, Vec::new()), Err(EncodeError::NotKpi { .. })));
+    let mut scores = rows::conversation_scores();
+    scores[0].scored_turns = 0;
+    assert!(matches!(encode_conversation_scores(scores, "m"), Err(EncodeError::NothingScored { .. })));
+}
+
+#[test]
+fn more_rows_than_a_batch_and_a_row_group_stay_deterministic() {
+    let cells: Vec<_> = rows::cells(2_900);
+    let table = Table::KpiAgentChannel(Window::Hour);
+    let body = encode_kpi(table, cells.clone()).unwrap();
+    let reversed = encode_kpi(table, cells.iter().rev().cloned().collect()).unwrap();
+    assert!(body == reversed);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
+    let metadata = reader.metadata();
+    assert_eq!((metadata.file_metadata().num_rows(), metadata.num_row_groups()), (cells.len() as i64, 2));
+}
+
+/// `cargo nextest run -p contactflow sink --run-ignored only --no-capture`
+#[test]
+#[ignore = "a measurement, not a check"]
+fn encoding_speed() {
+    let table = Table::KpiAgentChannel(Window::Hour);
+    for (files, agents) in [(1, 15_000), (60, 250), (600, 24)] {
+        let parts: Vec<_> = (0..files).map(|_| rows::cells(agents)).collect();
+        let rows: usize = parts.iter().map(Vec::len).sum();
+        let begin = std::time::Instant::now();
+        let bytes: usize = parts.into_iter().map(|cells| encode_kpi(table, cells).unwrap().len()).sum();
+        println!("{files} files, {rows} rows, {bytes} bytes: {:?}", begin.elapsed());
+    }
+}
+
+/// Writes the small tables for the check with DuckDB, Polars and pandas.
+#[test]
+#[ignore = "writes files for outside readers into $CONTACTFLOW_SINK_OUT"]
+fn files_for_outside_readers() {
+    let Some(folder) = std::env::var_os("CONTACTFLOW_SINK_OUT") else {
+        return;
+    };
+    for (name, body) in files(0) {
+        let path = std::path::Path::new(&folder).join(name).join("date=2024-03-01");
+        std::fs::create_dir_all(&path).unwrap();
+        std::fs::write(path.join("part-0.parquet"), body).unwrap();
+    }
+    let row = CommitRow {
+        commit: 1,
+        epoch: 2,
+        committed_at_ms: i64::from(rows::DAY) * DAY_MS + HOUR_MS,
+        as_of_ms: None,
+        source_files: 1,
+        source_bytes: 2,
+        rows_read: 3,
+        files_written: 4,
+        files_removed: 5,
+        rows_written: 6,
+        bytes_written: 7,
+        duration_ms: 8,
+    };
+    std::fs::write(std::path::Path::new(&folder).join("commit.parquet"), encode_commit(&row).unwrap()).unwrap();
+}

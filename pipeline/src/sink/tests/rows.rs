@@ -1,0 +1,176 @@
+//! Small tables to encode.
+
+use contactflow_schemas::catalogue::Moment;
+use contactflow_schemas::clock::{DAY_MS, HOUR_MS};
+use contactflow_schemas::event::ConversationKey;
+use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, MessageScore, Speaker, Turn};
+use contactflow_schemas::prediction::{Sentiment, TextKey};
+use contactflow_schemas::reject::{Reason, Reject};
+use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tally::Tally;
+
+/// 2024-03-01.
+pub(super) const DAY: i32 = 19_783;
+
+fn start_ms() -> i64 {
+    i64::from(DAY) * DAY_MS
+}
+
+fn symbol(text: &str) -> Symbol {
+    Symbol::new(text)
+}
+
+fn conversation(number: usize) -> ConversationKey {
+    ConversationKey { tenant: symbol("acme"), conversation: symbol(&format!("conversation-{number:03}")) }
+}
+
+/// A tally with a reply, and with a rating where `rated`.
+pub(super) fn tally(reply_time_ms: i64, rated: bool) -> Tally {
+    let mut entries = Vec::new();
+    let reply = Moment::Reply { reply_time_ms: Some(reply_time_ms), first_response_time_ms: None };
+    let mut moments = vec![Moment::MessageInbound, reply];
+    if rated {
+        moments.push(Moment::Rating { csat_millionths: 4_600_000 });
+    }
+    for moment in moments {
+        moment.contribute(1, &mut entries);
+    }
+    Tally::from_entries(entries)
+}
+
+/// Cells of a day: `agents` agents and nobody, two channels, every hour.
+pub(super) fn cells(agents: usize) -> Vec<(Cell, Tally)> {
+    let mut cells = Vec::new();
+    for agent in 0..=agents {
+        let name = (agent > 0).then(|| symbol(&format!("agent-{agent:04}")));
+        for channel in ["voice", "chat"] {
+            for hour in 0..24 {
+                let cell = Cell {
+                    day: DAY,
+                    window_start_ms: start_ms() + hour * HOUR_MS,
+                    tenant: symbol("acme"),
+                    channel: symbol(channel),
+                    agent: name,
+                };
+                cells.push((cell, tally(1_000 * (agent as i64 * 31 + hour), hour % 2 == 0)));
+            }
+        }
+    }
+    cells
+}
+
+pub(super) fn facts() -> Vec<CycleFacts> {
+    let cycle = |number: usize| {
+        let resolved = number.is_multiple_of(2);
+        CycleFacts {
+            day: DAY,
+            conversation: conversation(number / 2),
+            cycle: number as i64 % 2 + 1,
+            channel: symbol("chat"),
+            conversation_created_ms: start_ms(),
+            opened_ms: start_ms() + number as i64,
+            resolved_ms: resolved.then_some(start_ms() + HOUR_MS),
+            owner: resolved.then(|| symbol("agent-0001")),
+            resolved_by: resolved.then(|| symbol("agent-0001")),
+            first_reply_agent: None,
+            messages_inbound: 2,
+            messages_outbound: 1,
+            messages_private: 0,
+            replies: 1,
+            eligible_turns: 2,
+            first_customer_message_ms: Some(start_ms() + 5),
+            first_reply_ms: None,
+            first_response_time_ms: None,
+            reply_time_count: i64::from(resolved),
+            reply_time_sum_ms: if resolved { 60_000 } else { 0 },
+            cycle_resolution_time_ms: resolved.then_some(HOUR_MS),
+            full_resolution_time_ms: None,
+            turns: resolved.then_some(3),
+            csat_count: i64::from(resolved),
+            csat_sum_millionths: if resolved { 4_600_000 } else { 0 },
+            agent_first: false,
+            out_of_order: !resolved,
+            silent: false,
+            spam: false,
+            merged: false,
+        }
+    };
+    (0..40).map(cycle).collect()
+}
+
+pub(super) fn message_scores() -> Vec<MessageScore> {
+    let score = |number: usize| {
+        let failed = number.is_multiple_of(5);
+        let turn = Turn {
+            time_ms: start_ms() + number as i64 / 3,
+            conversation: conversation(number % 4),
+            cycle: 1,
+            cycle_day: DAY,
+            source: symbol("crm"),
+            event_id: format!("event-{number}").into(),
+            message_id: format!("message-{number}").into(),
+            channel: symbol("chat"),
+            agent: (!failed).then(|| symbol("agent-0002")),
+            speaker: if failed { Speaker::Agent } else { Speaker::Customer },
+            text: TextKey::of("x"),
+        };
+        let sentiment = Sentiment { negative: 2_500, neutral: 500, positive: 7_000 };
+        MessageScore {
+            day: DAY,
+            turn,
+            sentiment: (!failed).then_some(sentiment),
+            error: failed.then(|| "too long".to_owned()),
+        }
+    };
+    (0..30).map(score).collect()
+}
+
+pub(super) fn conversation_scores() -> Vec<ConversationScore> {
+    let score = |number: usize| ConversationScore {
+        day: DAY,
+        conversation: conversation(number),
+        cycle: 1,
+        channel: symbol("chat"),
+        scored_turns: 4,
+        sentiment_sum: -10_000,
+        negative_turns: 3,
+        first_sentiment: 4_500,
+        last_sentiment: -9_000,
+        sentiment_shift: -13_500,
+    };
+    (0..20).map(score).collect()
+}
+
+pub(super) fn anomalies() -> Vec<AnomalyScore> {
+    let score = |number: i64| AnomalyScore {
+        day: DAY,
+        window_start_ms: start_ms() + number / 2 * HOUR_MS,
+        window_ms: HOUR_MS,
+        tenant: symbol("acme"),
+        channel: symbol("chat"),
+        agent: (number % 2 == 1).then(|| symbol("agent-0001")),
+        kpi: symbol("replies_count"),
+        observed_milli: (number % 3 != 0).then_some(number * 1_500),
+        expected_milli: 2_000,
+        lower_milli: -250,
+        upper_milli: 4_250,
+        score_millionths: 125_000,
+    };
+    (0..48).map(score).collect()
+}
+
+pub(super) fn rejects() -> Vec<Reject> {
+    let reject = |number: u64| Reject {
+        file: symbol("events.ndjson"),
+        row: number / 2 + 1,
+        reason: if number.is_multiple_of(2) { Reason::MissingField } else { Reason::BadTime },
+        field: "event_time".to_owned(),
+        message: "a time was expected".to_owned(),
+        tenant: number.is_multiple_of(2).then(|| symbol("acme")),
+        source: None,
+        event_id: number.is_multiple_of(3).then(|| format!("event-{number}")),
+        raw: Some("{\"a\": 1}".to_owned()),
+    };
+    // The last one twice: rejects have no key.
+    (0..20).chain([19]).map(reject).collect()
+}
