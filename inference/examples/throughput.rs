@@ -1,6 +1,6 @@
-//! Texts per second of the sentiment model on this machine.
+//! Texts per second of the sentiment model on the CPU.
 //!
-//! `cargo run -p contactflow-inference --example throughput -- events.ndjson.gz [intra-op threads] [texts]`
+//! `cargo run -p contactflow-inference --example throughput -- EVENTS.ndjson.gz [INTRA_OP_THREADS] [TEXTS]`
 
 use std::io::{BufRead, BufReader};
 use std::time::Instant;
@@ -8,9 +8,14 @@ use std::time::Instant;
 use contactflow_inference::{Device, ModelConfig, Scorer};
 use contactflow_schemas::prediction::{TextKey, TextRequest};
 
+/// Texts handed over at a time, as a device thread would.
+const BATCH_TEXTS: usize = 256;
+/// Texts scored before the clock starts.
+const WARM_UP_TEXTS: usize = 64;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path = arguments.first().ok_or("usage: throughput FILE.ndjson.gz [threads] [texts]")?;
+    let path = arguments.first().ok_or("usage: throughput EVENTS.ndjson.gz [INTRA_OP_THREADS] [TEXTS]")?;
     let threads: i32 = arguments.get(1).map_or(Ok(1), |text| text.parse())?;
     let limit: usize = arguments.get(2).map_or(Ok(usize::MAX), |text| text.parse())?;
     let mut requests = Vec::new();
@@ -21,24 +26,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     tch::set_num_threads(threads);
-    let mut config = ModelConfig::default();
-    if let Some(tokens) = arguments.get(3) {
-        config.batch_tokens = tokens.parse()?;
-    }
+    let mut scorer = Scorer::load(&ModelConfig::default(), Device::Cpu)?;
+    scorer.score(&requests[..requests.len().min(WARM_UP_TEXTS)]);
     let started = Instant::now();
-    let mut scorer = Scorer::load(&config, Device::Cpu)?;
-    println!("loaded {} in {:?}", scorer.model_id(), started.elapsed());
-    scorer.score(&requests[..requests.len().min(64)]);
-    let started = Instant::now();
-    for chunk in requests.chunks(512) {
+    for chunk in requests.chunks(BATCH_TEXTS) {
         scorer.score(chunk);
     }
     let seconds = started.elapsed().as_secs_f64();
+    let rate = requests.len() as f64 / seconds;
     println!(
-        "{} texts in {seconds:.2} s, {threads} thread(s): {:.0} texts/s; {:?}",
-        requests.len(),
-        requests.len() as f64 / seconds,
-        scorer.stats()
+        "{}: {} texts in {seconds:.2} s with {threads} thread(s): {rate:.0} texts/s",
+        scorer.model_id(),
+        requests.len()
     );
+    println!("{:?}", scorer.stats());
     Ok(())
 }

@@ -104,11 +104,24 @@ impl EncoderConfig {
 struct Linear {
     weight: Tensor,
     bias: Tensor,
+    /// Whether oneDNN computes the product. On the CPU it is up to twice as fast as LibTorch's default, MKL, which
+    /// does not use AVX-512 on processors of other makers (measured on an AMD EPYC: 200 instead of 100 GFLOP/s).
+    one_dnn: bool,
 }
 
 impl Linear {
+    fn new(weight: Tensor, bias: Tensor) -> Self {
+        let one_dnn = weight.device() == Device::Cpu && tch::utils::has_mkldnn();
+        Self { weight, bias, one_dnn }
+    }
+
+    fn forward_one_dnn(&self, input: &Tensor) -> Result<Tensor> {
+        let output = input.f_to_mkldnn(None::<Kind>)?.f_mkldnn_linear(&self.weight, Some(&self.bias))?;
+        Ok(output.f_to_dense(None::<Kind>, false)?)
+    }
+
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        Ok(input.f_linear(&self.weight, Some(&self.bias))?)
+        if self.one_dnn { self.forward_one_dnn(input) } else { Ok(input.f_linear(&self.weight, Some(&self.bias))?) }
     }
 }
 
@@ -309,7 +322,7 @@ impl Reader<'_> {
     fn linear(&self, name: &str, input: i64, output: i64) -> Result<Linear> {
         let weight = self.tensor(&format!("{name}.weight"), &[output, input])?;
         let bias = self.tensor(&format!("{name}.bias"), &[output])?;
-        Ok(Linear { weight, bias })
+        Ok(Linear::new(weight, bias))
     }
 
     fn layer_norm(&self, name: &str) -> Result<LayerNorm> {
@@ -325,10 +338,10 @@ impl Reader<'_> {
         let [query, key, value] =
             ["query", "key", "value"].map(|part| self.linear(&name(&format!("attention.self.{part}")), hidden, hidden));
         let (query, key, value) = (query?, key?, value?);
-        let query_key_value = Linear {
-            weight: Tensor::f_cat(&[&query.weight, &key.weight, &value.weight], 0)?,
-            bias: Tensor::f_cat(&[&query.bias, &key.bias, &value.bias], 0)?,
-        };
+        let query_key_value = Linear::new(
+            Tensor::f_cat(&[&query.weight, &key.weight, &value.weight], 0)?,
+            Tensor::f_cat(&[&query.bias, &key.bias, &value.bias], 0)?,
+        );
         Ok(Layer {
             query_key_value,
             attention_output: self.linear(&name("attention.output.dense"), hidden, hidden)?,

@@ -7,6 +7,11 @@ use tch::{Cuda, Device};
 
 use crate::error::{InferenceError, Result};
 
+/// The setting that leaves the choice to this module.
+const AUTOMATIC: &str = "auto";
+/// CPU devices chosen at most: each holds a model of its own (90 MB for the default encoder).
+const CPU_DEVICES_MAX: usize = 4;
+
 /// The devices of one process, at least one; worker `i` uses device `i mod n`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Placement {
@@ -14,7 +19,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The devices that `setting` names, or all CUDA devices, or else the CPU.
+    /// The devices that `setting` names; without one, or if it is `auto`, those of [`automatic`](Self::automatic).
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
@@ -22,27 +27,32 @@ impl Placement {
         let cuda_devices =
             if Cuda::is_available() { usize::try_from(Cuda::device_count()).unwrap_or_default() } else { 0 };
         match setting {
-            Some(setting) => Self::parse(setting, cuda_devices),
-            None => Ok(Self::automatic(cuda_devices)),
+            Some(setting) if setting.trim() != AUTOMATIC => Self::parse(setting, cuda_devices),
+            _ => Ok(Self::automatic(cuda_devices, cores())),
         }
     }
 
-    /// Every one of `cuda_devices` CUDA devices, or one CPU device if there are none.
-    pub fn automatic(cuda_devices: usize) -> Self {
-        let devices = if cuda_devices == 0 { vec![Device::Cpu] } else { (0..cuda_devices).map(Device::Cuda).collect() };
+    /// Every one of `cuda_devices` CUDA devices, or, if there are none, up to four CPU devices on `cores`.
+    ///
+    /// Several CPU devices of one thread each, rather than one with several threads: LibTorch's threads wait for each
+    /// other after every operation, and when dataflow workers take the cores in between, throughput collapses
+    /// (measured on two busy cores: 26 texts/s with two threads, 85 with one).
+    pub fn automatic(cuda_devices: usize, cores: usize) -> Self {
+        let devices = if cuda_devices == 0 {
+            vec![Device::Cpu; cores.clamp(1, CPU_DEVICES_MAX)]
+        } else {
+            (0..cuda_devices).map(Device::Cuda).collect()
+        };
         Self { devices }
     }
 
     /// Parses a list such as `cpu`, `cuda:1` or `cpu:0,cpu:1` on a machine with `cuda_devices` CUDA devices.
     ///
-    /// `cpu:0,cpu:1` means two CPU threads with a model each; `cuda` means `cuda:0`; `auto` is [`automatic`](Self::automatic).
+    /// `cpu:0,cpu:1` means two CPU threads with a model each; `cuda` means `cuda:0`.
     ///
     /// # Errors
     /// [`InferenceError::Config`] for an unknown name, an empty list, a CUDA device that is not there or named twice.
     pub fn parse(setting: &str, cuda_devices: usize) -> Result<Self> {
-        if setting.trim() == "auto" {
-            return Ok(Self::automatic(cuda_devices));
-        }
         let mut devices = Vec::new();
         for name in setting.split(',').map(str::trim) {
             let device = parse_device(name)?;
@@ -110,8 +120,11 @@ mod tests {
         assert_eq!(devices("cuda:1", 2), [Device::Cuda(1)]);
         assert_eq!(devices("cuda", 1), [Device::Cuda(0)]);
         assert_eq!(devices(" cpu:0, cpu:1", 0), [Device::Cpu, Device::Cpu]);
-        assert_eq!(devices("auto", 2), [Device::Cuda(0), Device::Cuda(1)]);
-        assert_eq!(devices("auto", 0), [Device::Cpu]);
+        let automatic = |cuda_devices, cores| Placement::automatic(cuda_devices, cores).devices;
+        assert_eq!(automatic(2, 8), [Device::Cuda(0), Device::Cuda(1)]);
+        assert_eq!(automatic(0, 1), [Device::Cpu]);
+        assert_eq!(automatic(0, 2), [Device::Cpu; 2]);
+        assert_eq!(automatic(0, 64), [Device::Cpu; 4]);
     }
 
     #[test]
@@ -137,6 +150,7 @@ mod tests {
         let used: Vec<usize> = (0..7).map(|worker| placement.device_of_worker(worker)).collect();
         assert_eq!(used, [0, 1, 2, 0, 1, 2, 0]);
         assert_eq!(placement.intra_op_threads(8), [1, 1, 8]);
+        assert_eq!(Placement::automatic(0, 64).intra_op_threads(64), [16; 4]);
         assert_eq!(Placement::parse("cpu:0,cpu:1,cpu:2", 0).expect("valid").intra_op_threads(8), [2, 2, 2]);
         assert_eq!(Placement::parse("cpu:0,cpu:1,cpu:2", 0).expect("valid").intra_op_threads(2), [1, 1, 1]);
     }
