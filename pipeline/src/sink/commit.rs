@@ -228,7 +228,7 @@ impl Committer {
         let mut manifest = self.manifest(input, &files, bodies.keys(), removed);
         while let Some(standing) = self.put_manifest(&manifest)? {
             manifest.commit = standing.commit + 1;
-            self.previous = Some(standing);
+            self.follow(standing);
         }
         Ok(self.finish(manifest, files))
     }
@@ -330,7 +330,7 @@ impl Committer {
         Err(CommitError::Fenced { root: self.root_url.clone(), by })
     }
 
-    /// Makes `manifest` the last commit and writes the history, which may lag behind but not fail a commit.
+    /// Makes what was handed over the state of the last commit.
     fn finish(&mut self, manifest: Manifest, files: BTreeMap<String, FileEntry>) -> CommitSummary {
         let mut stage = self.writer.lock();
         stage.known = files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect();
@@ -341,17 +341,13 @@ impl Committer {
         self.is_first = false;
         self.is_uncertain = false;
         self.live = files;
-        if let Some(previous) = self.previous.as_ref().filter(|_| self.row_is_missing) {
-            put_row(&*self.objects, previous);
-        }
-        self.row_is_missing = !put_row(&*self.objects, &manifest);
         if let Some(outdated) = manifest.commit.checked_sub(MANIFESTS_KEPT).filter(|&commit| commit > 0)
             && let Err(error) = self.objects.delete(&Manifest::path(outdated))
         {
             tracing::warn!(%error, "an outdated manifest stays");
         }
         let row = row_of(&manifest);
-        self.previous = Some(manifest);
+        self.follow(manifest);
         CommitSummary {
             commit: row.commit as u64,
             files_live: self.live.len(),
@@ -361,5 +357,14 @@ impl Committer {
             bytes_written: row.bytes_written as u64,
             duration: Duration::from_millis(row.duration_ms as u64),
         }
+    }
+
+    /// Makes `manifest` the last commit and writes the history, which may lag by one commit but never fails one.
+    fn follow(&mut self, manifest: Manifest) {
+        if let Some(previous) = self.previous.as_ref().filter(|_| self.row_is_missing) {
+            put_row(&*self.objects, previous);
+        }
+        self.row_is_missing = !put_row(&*self.objects, &manifest);
+        self.previous = Some(manifest);
     }
 }

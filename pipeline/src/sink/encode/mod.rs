@@ -3,7 +3,7 @@
 //! Invariants:
 //! 1. Equal rows give equal bytes, in whatever order they come and whichever process encodes them. Rows are therefore
 //!    sorted here, by the strings of their key: a [`Symbol`](contactflow_schemas::symbol::Symbol) orders by arrival.
-//! 2. Everything the Parquet writer may choose is fixed in [`properties`](writer), and rows reach it in batches of a
+//! 2. Everything the Parquet writer may choose is fixed in `writer::properties`, and rows reach it in batches of a
 //!    fixed size, since page boundaries follow batch boundaries.
 //! 3. No wall clock and no name of a machine, process or library version is in a file. (A row of `commits` holds the
 //!    time it is given.)
@@ -12,6 +12,7 @@
 
 mod commits;
 mod facts;
+mod footer;
 mod kpi;
 mod rejects;
 mod scores;
@@ -58,6 +59,9 @@ pub enum EncodeError {
         /// The first column that does not fit; empty when the row has too many values.
         column: String,
     },
+    /// The Parquet library ends files in another way than [`footer`] knows.
+    #[error("the Parquet library writes footers of an unknown form")]
+    Footer,
     /// The Parquet writer failed.
     #[error("Parquet: {0}")]
     Parquet(#[from] parquet::errors::ParquetError),

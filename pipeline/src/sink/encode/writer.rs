@@ -17,6 +17,7 @@ use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
 
 use super::EncodeError;
+use super::footer::declare_type_defined_orders;
 
 /// What files say wrote them. parquet-mr (Spark, Trino) distrusts text statistics of a writer whose string does not read
 /// `name version x`. The version is that of the bytes: it grows when equal rows are to give other bytes than before.
@@ -201,6 +202,8 @@ impl TableWriter {
         if self.rows > 0 {
             self.flush()?;
         }
-        Ok(self.parquet.into_inner()?.into())
+        let mut file = self.parquet.into_inner()?;
+        declare_type_defined_orders(&mut file, self.columns.len())?;
+        Ok(file.into())
     }
 }
