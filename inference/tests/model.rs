@@ -6,10 +6,11 @@
 mod tiny_model;
 
 use std::path::Path;
+use std::time::Duration;
 
 use contactflow_inference::{
-    Device, Encoder, EvaluateOptions, InferenceError, ModelConfig, Scorer, TrainOptions, TrainReport, evaluate, train,
-    train_rows,
+    Device, DevicePool, Encoder, EvaluateOptions, InferenceError, ModelConfig, Placement, PoolLimits, Scorer,
+    TrainOptions, TrainReport, evaluate, train, train_rows,
 };
 use contactflow_schemas::prediction::{Outcome, SentimentLabel};
 use tch::{Kind, Tensor};
@@ -30,6 +31,8 @@ fn encode(folder: &Path) -> Vec<f32> {
 }
 
 fn fit(options: &TrainOptions) -> (Vec<u8>, TrainReport) {
+    // LibTorch's threads wait for each other actively: on a busy machine several are far slower than one.
+    tch::set_num_threads(1);
     train_rows(labelled(), options, Device::Cpu, &mut |_| ()).expect("trains")
 }
 
@@ -135,6 +138,39 @@ fn a_text_the_model_fails_on_fails_alone_and_is_not_quoted() {
     }
     assert_eq!((scorer.stats().texts, scorer.stats().texts_failed), (10, 4));
     assert!(scorer.score(&[]).is_empty());
+}
+
+#[test]
+fn device_threads_score_as_a_scorer_does() {
+    let folder = folder(Defects::default());
+    let options = TrainOptions { epochs_max: 1, ..train_options(folder.path()) };
+    let head = folder.path().join("head.safetensors");
+    std::fs::write(&head, fit(&options).0).expect("write");
+    let config = ModelConfig { head_file: Some(head), ..options.model };
+    let mut requests: Vec<_> = labelled().iter().take(60).map(|row| request(&row.text)).collect();
+    requests.sort();
+    let expected = Scorer::load(&config, Device::Cpu).expect("loads").score(&requests);
+    let placement = Placement::parse("cpu:0,cpu:1", 0).expect("devices");
+    let pool = DevicePool::start(&config, placement, PoolLimits::default()).expect("starts");
+    for worker in 0..2 {
+        let (wake, woken) = std::sync::mpsc::channel();
+        let wake = Box::new(move || {
+            let _ = wake.send(());
+        });
+        let mut handle = pool.handle(worker, wake);
+        for chunk in requests.chunks(7) {
+            handle.try_submit(chunk.to_vec()).expect("room");
+        }
+        let mut found = handle.drain();
+        while handle.in_flight() > 0 {
+            woken.recv_timeout(Duration::from_secs(20)).expect("woken");
+            found.extend(handle.drain());
+        }
+        found.sort();
+        let mut sorted = expected.clone();
+        sorted.sort();
+        assert_eq!(found, sorted);
+    }
 }
 
 #[test]
