@@ -11,7 +11,7 @@ mod operator;
 mod preparation;
 
 pub use difference::Differences;
-pub use fold::{Credit, LevelChange, SILENCE_AFTER_MS, View, view};
+pub use fold::{Credit, LevelChange, SILENCE_AFTER_MS, UNATTENDED_MAX_MS, View, view};
 pub use history::{Change, History, apply, order};
 pub use operator::{AsOf, Conversations, conversations};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contactflow_schemas::aggregate::summarise;
 use contactflow_schemas::catalogue::kpi_id;
-use contactflow_schemas::clock::{TimeMs, Window, day_of};
+use contactflow_schemas::clock::{DAY_MS, TimeMs, Window, day_of};
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{AnomalyScore, Cell};
 use contactflow_schemas::symbol::{FastHash, Symbol};
@@ -39,6 +39,9 @@ pub enum SeriesKind {
     /// csat_mean.
     Csat,
 }
+
+/// How long an idle series goes on.
+const IDLE_MAX_MS: i64 = 14 * DAY_MS;
 
 /// Values over at least this many observations are steady enough to be compared.
 const OBSERVATIONS_MIN: i64 = 3;
@@ -217,7 +220,10 @@ impl Series {
         let Some(values) = self.values.get(key) else { return Vec::new() };
         let Some((&first_ms, _)) = values.first_key_value() else { return Vec::new() };
         let length_ms = self.window.length_ms();
-        // A channel's count of an empty window is 0: that is how a silent channel shows.
+        // A channel's count of an empty window is 0: that is how a silent channel shows. After two weeks of silence it
+        // is no longer expected to speak.
+        let Some((&last_ms, _)) = values.last_key_value() else { return Vec::new() };
+        let horizon_ms = horizon_ms.min(last_ms + length_ms + IDLE_MAX_MS);
         let empty = (key.kind.detector() == Detector::Count && key.agent.is_none()).then_some(0);
         let points: Vec<Point> = (0..(horizon_ms - first_ms) / length_ms)
             .map(|number| first_ms + number * length_ms)

@@ -17,6 +17,9 @@ use super::preparation::Preparation;
 /// τ of rule 20: how long a customer message may stay without reply before the dialogue counts as silent, ms.
 pub const SILENCE_AFTER_MS: i64 = 24 * 3_600_000;
 
+/// Rule 21: how long a conversation may be unattended before it is given up and leaves the level, ms.
+pub const UNATTENDED_MAX_MS: i64 = 30 * 24 * 3_600_000;
+
 /// A moment, when it happened, and who is credited with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Credit {
@@ -54,8 +57,8 @@ pub struct View {
     pub turns: Vec<Turn>,
     /// Rows that turned out to be unusable.
     pub rejects: Vec<Reject>,
-    /// The view changes when as_of passes this time.
-    pub deadline_ms: Option<TimeMs>,
+    /// The view changes when as_of passes one of these times.
+    pub deadlines_ms: Vec<TimeMs>,
 }
 
 /// Computes the view of a conversation whose events are in order, as of `as_of_ms`.
@@ -116,8 +119,17 @@ struct Fold<'a> {
     /// Speaker runs so far and who spoke last (rule 18).
     turns: i64,
     last_speaker: Option<ActorType>,
-    /// Whose unattended level counts this conversation now, if it counts.
-    unattended: Option<Option<Symbol>>,
+    unattended: Option<Unattended>,
+}
+
+/// A stretch of being unattended (rule 21).
+#[derive(Clone, Copy)]
+struct Unattended {
+    /// Whose level counts it.
+    agent: Option<Symbol>,
+    since_ms: TimeMs,
+    /// It lasted too long and counts no more.
+    given_up: bool,
 }
 
 impl<'a> Fold<'a> {
@@ -402,27 +414,51 @@ impl<'a> Fold<'a> {
         self.owners.iter().rev().find(|(from_ms, _)| *from_ms <= time_ms).and_then(|(_, owner)| *owner)
     }
 
+    fn change_level(&mut self, time_ms: TimeMs, agent: Option<Symbol>, delta: i64) {
+        self.view.levels.push(LevelChange { time_ms, agent, delta });
+    }
+
     /// Rule 21: keeps the unattended level in step with the state after an event at `time_ms`.
     fn update_unattended(&mut self, time_ms: TimeMs) {
-        let now = (!self.resolved && !self.replied).then_some(self.owner);
-        if now == self.unattended {
-            return;
-        }
         // Events before the creation act at the creation.
         let time_ms = time_ms.max(self.created_ms);
-        if let Some(agent) = self.unattended {
-            self.view.levels.push(LevelChange { time_ms, agent, delta: -1 });
+        self.give_up_unattended(time_ms);
+        let before = self.unattended;
+        let agent = (!self.resolved && !self.replied).then_some(self.owner);
+        if agent == before.map(|stretch| stretch.agent) {
+            return;
         }
-        if let Some(agent) = now {
-            self.view.levels.push(LevelChange { time_ms, agent, delta: 1 });
+        if let Some(stretch) = before.filter(|stretch| !stretch.given_up) {
+            self.change_level(time_ms, stretch.agent, -1);
         }
-        self.unattended = now;
+        self.unattended = agent.map(|agent| {
+            // A change of owner goes on with the stretch.
+            let stretch = before.unwrap_or(Unattended { agent, since_ms: time_ms, given_up: false });
+            Unattended { agent, ..stretch }
+        });
+        if let Some(stretch) = self.unattended.filter(|stretch| !stretch.given_up) {
+            self.change_level(time_ms, stretch.agent, 1);
+        }
+    }
+
+    /// Ends the level of a stretch that is too long by `time_ms`.
+    fn give_up_unattended(&mut self, time_ms: TimeMs) {
+        let Some(stretch) = self.unattended.filter(|stretch| !stretch.given_up) else { return };
+        let given_up_ms = stretch.since_ms + UNATTENDED_MAX_MS;
+        if time_ms > given_up_ms {
+            self.change_level(given_up_ms, stretch.agent, -1);
+            self.unattended = Some(Unattended { given_up: true, ..stretch });
+        }
     }
 
     fn finish(mut self, events: &[Event], as_of_ms: TimeMs) -> View {
         if let Some(start_ms) = self.silence_run_ms.filter(|_| !self.facts().silent) {
-            self.view.deadline_ms = Some(start_ms + SILENCE_AFTER_MS);
+            self.view.deadlines_ms.push(start_ms + SILENCE_AFTER_MS);
             self.end_silence_run(as_of_ms);
+        }
+        if let Some(stretch) = self.unattended.filter(|stretch| !stretch.given_up) {
+            self.view.deadlines_ms.push(stretch.since_ms + UNATTENDED_MAX_MS);
+            self.give_up_unattended(as_of_ms);
         }
         if let Some(resolve) = self.last_resolve {
             self.last_resolve(resolve);
@@ -433,7 +469,7 @@ impl<'a> Fold<'a> {
             self.view.credits.clear();
             self.view.levels.clear();
             self.view.turns.clear();
-            self.view.deadline_ms = None;
+            self.view.deadlines_ms.clear();
             self.view.facts.iter_mut().for_each(|facts| facts.silent = false);
         }
         self.view

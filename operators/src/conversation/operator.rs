@@ -110,8 +110,8 @@ impl Store {
         let changed = !changes.is_empty();
         apply(&mut events, changes);
         let after = if events.is_empty() { View::default() } else { view(key, &events, after_ms) };
-        if before.deadline_ms != after.deadline_ms {
-            self.move_deadline(key, before.deadline_ms, after.deadline_ms);
+        if before.deadlines_ms != after.deadlines_ms {
+            self.move_deadlines(key, &before.deadlines_ms, &after.deadlines_ms);
         }
         if events.is_empty() {
             self.histories.remove(&key);
@@ -121,16 +121,16 @@ impl Store {
         differences.add(key, before, after);
     }
 
-    fn move_deadline(&mut self, key: ConversationKey, before_ms: Option<TimeMs>, after_ms: Option<TimeMs>) {
-        if let Some(deadline_ms) = before_ms
-            && let Some(keys) = self.deadlines.get_mut(&deadline_ms)
-        {
-            keys.remove(&key);
-            if keys.is_empty() {
-                self.deadlines.remove(&deadline_ms);
+    fn move_deadlines(&mut self, key: ConversationKey, before_ms: &[TimeMs], after_ms: &[TimeMs]) {
+        for deadline_ms in before_ms {
+            if let Some(keys) = self.deadlines.get_mut(deadline_ms) {
+                keys.remove(&key);
+                if keys.is_empty() {
+                    self.deadlines.remove(deadline_ms);
+                }
             }
         }
-        if let Some(deadline_ms) = after_ms {
+        for &deadline_ms in after_ms {
             self.deadlines.entry(deadline_ms).or_default().insert(key);
         }
     }
