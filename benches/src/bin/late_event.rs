@@ -1,0 +1,141 @@
+//! How long one late event takes to reach every table: from feeding it until the dataflow's probe has passed it.
+//!
+//! One worker, the stages of the job without files, texts and commits: `late_event [CONVERSATIONS] [REPEATS]`.
+
+use std::cell::Cell;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use contactflow::views::Views;
+use contactflow_benches::Story;
+use contactflow_operators::anomaly::{anomalies, series_points};
+use contactflow_operators::cells::{arrange_cells, arrange_roll_up, arrange_rows, to_channel, to_day};
+use contactflow_operators::conversation::conversations;
+use contactflow_operators::deduplicate::{Incoming, deduplicate};
+use contactflow_operators::epochs::Epoch;
+use contactflow_operators::gauges::gauges;
+use contactflow_schemas::aggregate::RollUp::{OverGroup, OverTime};
+use contactflow_schemas::clock::Window::{Day, Hour};
+use contactflow_schemas::event::mix;
+use contactflow_schemas::tables::Table;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::vec::Input;
+use timely::worker::Worker;
+
+const USAGE: &str = "usage: late_event [CONVERSATIONS (100000)] [REPEATS (100)]";
+/// Conversations per epoch while the state is built.
+const CONVERSATIONS_PER_EPOCH: u64 = 10_000;
+
+fn main() -> ExitCode {
+    // Also what cargo passes to benchmark binaries is no number.
+    let numbers: Result<Vec<u64>, _> = std::env::args().skip(1).map(|argument| argument.parse()).collect();
+    let (conversations, repeats) = match numbers.as_deref() {
+        Ok([]) => (100_000, 100),
+        Ok([conversations]) => (*conversations, 100),
+        Ok([conversations, repeats]) => (*conversations, *repeats),
+        _ => (0, 0),
+    };
+    if conversations == 0 || repeats == 0 {
+        eprintln!("{USAGE}");
+        return ExitCode::from(2);
+    }
+    let measured = timely::execute_directly(move |worker| measure(worker, conversations, repeats));
+    print_report(conversations, measured);
+    ExitCode::SUCCESS
+}
+
+struct Measured {
+    load: Duration,
+    latencies: Vec<Duration>,
+    /// Changes of hourly agent×channel cells that the late events caused.
+    cells_changed: usize,
+}
+
+struct Job {
+    incoming: InputHandle<Epoch, CapacityContainerBuilder<Vec<Incoming>>>,
+    probe: Handle<Epoch>,
+    cells_changed: Rc<Cell<usize>>,
+    /// Holds the traces, as a worker of the job does.
+    _views: Views,
+}
+
+/// The dataflow of `pipeline/src/job.rs` without sources, texts and scores.
+fn build(worker: &mut Worker) -> Job {
+    let cells_changed = Rc::new(Cell::new(0));
+    let counter = Rc::clone(&cells_changed);
+    worker.dataflow::<Epoch, _, _>(|scope| {
+        let probe = Handle::new();
+        let mut views = Views::new(&probe);
+        let (incoming, rows) = scope.new_input();
+        let net = deduplicate(rows);
+        let facts = conversations(net.changes, net.latest.clone());
+
+        let unattended = |window| gauges(facts.levels.clone(), net.latest.clone(), window);
+        let contributions = facts.contributions.inspect(move |_| counter.set(counter.get() + 1));
+        let agent_hour = arrange_cells(contributions.concat(unattended(Hour)), "AgentChannelHour");
+        let agent_day = arrange_roll_up(agent_hour.clone(), OverTime, to_day, Some(unattended(Day)), "AgentChannelDay");
+        let channel_hour = arrange_roll_up(agent_hour.clone(), OverGroup, to_channel, None, "ChannelHour");
+        let channel_day = arrange_roll_up(agent_day.clone(), OverGroup, to_channel, None, "ChannelDay");
+        let by_hour = anomalies(series_points(channel_hour.clone(), false), net.latest.clone(), Hour);
+        let by_day = anomalies(series_points(agent_day.clone(), true), net.latest.clone(), Day);
+
+        views.as_of(net.latest);
+        views.cells(Table::KpiAgentChannel(Hour), agent_hour);
+        views.cells(Table::KpiAgentChannel(Day), agent_day);
+        views.cells(Table::KpiChannel(Hour), channel_hour);
+        views.cells(Table::KpiChannel(Day), channel_day);
+        views.facts(arrange_rows(facts.facts, |row| row.day, "ConversationFacts"));
+        views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
+        views.rejects(arrange_rows(net.rejects.concat(facts.rejects), |_| 0, "RejectedEvents"));
+        Job { incoming, probe, cells_changed, _views: views }
+    })
+}
+
+fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
+    let mut job = build(worker);
+    let mut epoch: Epoch = 0;
+    let started = Instant::now();
+    for first in (0..conversations).step_by(CONVERSATIONS_PER_EPOCH as usize) {
+        let last = conversations.min(first + CONVERSATIONS_PER_EPOCH);
+        let deliveries = (first..last).flat_map(|number| Story::new(number).deliveries());
+        deliveries.for_each(|delivery| job.incoming.send(Incoming::Delivery(delivery)));
+        finish_epoch(worker, &mut job, &mut epoch);
+    }
+    let load = started.elapsed();
+    job.cells_changed.set(0);
+    let latencies = (0..repeats)
+        .map(|repeat| {
+            // Another conversation each time, most of them days old by then.
+            let late = Story::new(mix(repeat ^ 0x1A7E) % conversations).late_delivery(repeat);
+            let started = Instant::now();
+            job.incoming.send(Incoming::Delivery(late));
+            finish_epoch(worker, &mut job, &mut epoch);
+            started.elapsed()
+        })
+        .collect();
+    Measured { load, latencies, cells_changed: job.cells_changed.get() }
+}
+
+fn finish_epoch(worker: &mut Worker, job: &mut Job, epoch: &mut Epoch) {
+    *epoch += 1;
+    job.incoming.advance_to(*epoch);
+    worker.step_while(|| job.probe.less_than(epoch));
+}
+
+fn print_report(conversations: u64, measured: Measured) {
+    let Measured { load, mut latencies, cells_changed } = measured;
+    latencies.sort_unstable();
+    let ms = |latency: Duration| latency.as_secs_f64() * 1_000.0;
+    let (median, greatest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
+    println!("{conversations} conversations, 9 events each, loaded in {:.1} s", load.as_secs_f64());
+    println!(
+        "one late event: median {:.3} ms, max {:.3} ms over {} repeats ({cells_changed} cells changed in all)",
+        ms(median),
+        ms(greatest),
+        latencies.len(),
+    );
+    assert!(cells_changed >= latencies.len(), "every late event changes the cell of its hour");
+}
