@@ -14,8 +14,15 @@ pub struct EpochBatch<D> {
     pub epoch: Epoch,
     /// A capability per output of the operator.
     pub capabilities: Vec<Capability<Epoch>>,
-    /// What was received.
-    pub items: Vec<D>,
+    /// What was received, container by container: moved, never copied together.
+    pub chunks: Vec<Vec<D>>,
+}
+
+impl<D> EpochBatch<D> {
+    /// Takes the items out.
+    pub fn take_items(&mut self) -> impl Iterator<Item = D> + use<D> {
+        std::mem::take(&mut self.chunks).into_iter().flatten()
+    }
 }
 
 /// Holds input until its epoch is complete on every input of the operator, then gives it out in order.
@@ -30,17 +37,21 @@ impl<D> EpochBuffer<D> {
         Self { outputs, pending: BTreeMap::new() }
     }
 
-    /// Keeps `items`, received with `capability`, whose one time is theirs.
-    pub fn stash(&mut self, capability: &InputCapability<Epoch>, items: impl IntoIterator<Item = D>) {
+    /// Keeps a container received with `capability`, whose one time is that of its items.
+    pub fn stash(&mut self, capability: &InputCapability<Epoch>, chunk: Vec<D>) {
         // An empty stamp carries no data.
         let Some(&epoch) = capability.least() else { return };
-        self.batch(capability, epoch).items.extend(items);
+        self.batch(capability, epoch).chunks.push(chunk);
     }
 
     /// Keeps `items` of a differential collection, each with its own time.
     pub fn stash_updates(&mut self, capability: &InputCapability<Epoch>, items: impl IntoIterator<Item = (Epoch, D)>) {
         for (epoch, item) in items {
-            self.batch(capability, epoch).items.push(item);
+            let chunks = &mut self.batch(capability, epoch).chunks;
+            match chunks.last_mut() {
+                Some(chunk) => chunk.push(item),
+                None => chunks.push(vec![item]),
+            }
         }
     }
 
@@ -49,7 +60,7 @@ impl<D> EpochBuffer<D> {
         self.pending.entry(epoch).or_insert_with(|| EpochBatch {
             epoch,
             capabilities: (0..outputs).map(|output| capability.delayed(&epoch, output)).collect(),
-            items: Vec::new(),
+            chunks: Vec::new(),
         })
     }
 

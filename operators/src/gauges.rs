@@ -48,7 +48,7 @@ impl Levels {
     }
 
     /// Takes in one epoch and emits what each window gains: (group, start of the window, by how much).
-    fn process(&mut self, items: Vec<Input>, emit: &mut impl FnMut(GaugeGroup, TimeMs, i64)) {
+    fn process(&mut self, items: impl IntoIterator<Item = Input>, emit: &mut impl FnMut(GaugeGroup, TimeMs, i64)) {
         let before = self.horizon();
         let mut changes: HashMap<GaugeGroup, Vec<(TimeMs, i64)>, FastHash> = HashMap::default();
         for item in items {
@@ -144,15 +144,16 @@ pub fn gauges<'scope>(
         let mut levels = Levels::new(window);
         move |frontiers| {
             levels_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(Input::Change));
+                buffer.stash(&capability, rows.drain(..).map(Input::Change).collect());
             });
             latest_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)));
+                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)).collect());
             });
-            while let Some(batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
+            while let Some(mut batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
+                let items = batch.take_items();
                 let mut output = output.activate();
                 let mut session = output.session(&batch.capabilities[0]);
-                levels.process(batch.items, &mut |group, start_ms, level| {
+                levels.process(items, &mut |group, start_ms, level| {
                     if level != 0 {
                         let (cell, tally) = contribution(Moment::Unattended(level), start_ms, window, group);
                         session.give((cell, batch.epoch, tally));

@@ -69,7 +69,7 @@ impl Default for JobSettings {
             output: String::new(),
             workers: 1,
             layout: Layout::Parquet,
-            epoch_rows: 250_000,
+            epoch_rows: 500_000,
             poll_interval_ms: 1_000,
             inference: InferenceSettings::default(),
         }

@@ -8,18 +8,21 @@ use std::cell::RefCell;
 use std::fmt;
 use std::hash::{BuildHasher, Hasher};
 use std::num::NonZeroU32;
-use std::sync::{LazyLock, Mutex, RwLock};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{LazyLock, Mutex, OnceLock};
 
 use hashbrown::HashTable;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Number of independently locked parts of the table.
+/// Number of independently locked parts of the table from strings to symbols.
 const SHARDS: usize = 64;
-/// Strings per block of the arena that resolves numbers.
-const BLOCK: usize = 1 << 14;
+/// Strings in the first block of the table from symbols to strings; each further block is twice as large.
+const FIRST_BLOCK: usize = 1 << 12;
+/// Blocks needed for 2^32 strings.
+const BLOCKS: usize = 21;
 /// Entries of the per-thread cache in front of the shared table.
-const CACHE: usize = 1 << 12;
+const CACHE: usize = 1 << 13;
 
 /// An interned string. Two symbols of one process are equal exactly when their strings are.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,14 +36,17 @@ struct Entry {
 /// A string's hash, its symbol, and the string.
 type Known = (u64, Symbol, &'static str);
 
+/// Strings are found by number without a lock: blocks are allocated once, never move, and entries are set once.
 struct Table {
     shards: Vec<Mutex<HashTable<Known>>>,
-    blocks: RwLock<Vec<Vec<Entry>>>,
+    length: AtomicU32,
+    blocks: [OnceLock<Box<[OnceLock<Entry>]>>; BLOCKS],
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| Table {
     shards: (0..SHARDS).map(|_| Mutex::new(HashTable::new())).collect(),
-    blocks: RwLock::new(Vec::new()),
+    length: AtomicU32::new(0),
+    blocks: [const { OnceLock::new() }; BLOCKS],
 });
 
 thread_local! {
@@ -72,12 +78,12 @@ impl Symbol {
 
     /// The string.
     pub fn as_str(self) -> &'static str {
-        TABLE.entry(self).0
+        TABLE.entry(self).text
     }
 
     /// A 64-bit hash of the string, the same in every process and version (XXH3).
     pub fn stable_hash(self) -> u64 {
-        TABLE.entry(self).1
+        TABLE.entry(self).hash
     }
 
     /// The process-private number, for compact storage inside this process only.
@@ -88,10 +94,10 @@ impl Symbol {
     /// The symbol with this process-private number.
     ///
     /// # Panics
-    /// When no symbol of this process has the number.
+    /// When the number is 0. Resolving a number that was never given out panics later.
     pub fn from_index(index: u32) -> Self {
         let symbol = NonZeroU32::new(index).map(Self).expect("symbol numbers start at 1");
-        assert!(TABLE.contains(symbol), "a stored symbol belongs to this process");
+        debug_assert!(TABLE.find(symbol).is_some(), "a stored symbol belongs to this process");
         symbol
     }
 }
@@ -110,29 +116,31 @@ impl Table {
     }
 
     fn append(&self, entry: Entry) -> Symbol {
-        let mut blocks = self.blocks.write().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if blocks.last().is_none_or(|block| block.len() == BLOCK) {
-            blocks.push(Vec::with_capacity(BLOCK));
-        }
-        let full = (blocks.len() - 1) * BLOCK;
-        let block = blocks.last_mut().expect("a block was pushed above");
-        block.push(entry);
-        let number = u32::try_from(full + block.len()).expect("fewer than 2^32 distinct strings in one process");
-        Symbol(NonZeroU32::new(number).expect("the block is not empty"))
+        let position = self.length.fetch_add(1, Ordering::Relaxed);
+        let number = position.checked_add(1).and_then(NonZeroU32::new);
+        let symbol = Symbol(number.expect("fewer than 2^32 distinct strings in one process"));
+        let (block, offset) = place(symbol);
+        let block = self.blocks[block].get_or_init(|| (0..FIRST_BLOCK << block).map(|_| OnceLock::new()).collect());
+        // Each number is handed out once, so the place is free.
+        block[offset].get_or_init(|| entry);
+        symbol
     }
 
-    fn entry(&self, symbol: Symbol) -> (&'static str, u64) {
-        let position = symbol.0.get() as usize - 1;
-        let blocks = self.blocks.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        let entry = &blocks[position / BLOCK][position % BLOCK];
-        (entry.text, entry.hash)
+    fn find(&self, symbol: Symbol) -> Option<&Entry> {
+        let (block, offset) = place(symbol);
+        self.blocks[block].get()?[offset].get()
     }
 
-    fn contains(&self, symbol: Symbol) -> bool {
-        let position = symbol.0.get() as usize - 1;
-        let blocks = self.blocks.read().unwrap_or_else(|poisoned| poisoned.into_inner());
-        blocks.get(position / BLOCK).is_some_and(|block| position % BLOCK < block.len())
+    fn entry(&self, symbol: Symbol) -> &Entry {
+        self.find(symbol).expect("a symbol is only given out once its string is stored")
     }
+}
+
+/// Block and offset of a symbol's string.
+fn place(symbol: Symbol) -> (usize, usize) {
+    let position = symbol.0.get() as usize - 1 + FIRST_BLOCK;
+    let block = position.ilog2() - FIRST_BLOCK.ilog2();
+    (block as usize, position - (FIRST_BLOCK << block))
 }
 
 impl fmt::Debug for Symbol {

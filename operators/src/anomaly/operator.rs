@@ -176,7 +176,7 @@ struct Series {
 }
 
 impl Series {
-    fn process(&mut self, items: Vec<Input>, emit: &mut impl FnMut(AnomalyScore, isize)) {
+    fn process(&mut self, items: impl IntoIterator<Item = Input>, emit: &mut impl FnMut(AnomalyScore, isize)) {
         let before = self.as_of.get().map(|time_ms| self.window.start_ms(time_ms));
         let mut touched: HashMap<SeriesKey, (), FastHash> = HashMap::default();
         // What goes before what comes: a value may be taken back and set again within an epoch.
@@ -273,12 +273,13 @@ pub fn anomalies<'scope>(
                 );
             });
             latest_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)));
+                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)).collect());
             });
-            while let Some(batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
+            while let Some(mut batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
+                let items = batch.take_items();
                 let mut output = output.activate();
                 let mut session = output.session(&batch.capabilities[0]);
-                series.process(batch.items, &mut |score, diff| session.give((score, batch.epoch, diff)));
+                series.process(items, &mut |score, diff| session.give((score, batch.epoch, diff)));
             }
         }
     });

@@ -78,16 +78,29 @@ impl History {
 
 /// Applies changes, in their order, to events in [`order`].
 pub fn apply(events: &mut Vec<Event>, changes: impl IntoIterator<Item = Change>) {
+    // A conversation that arrives as a whole is the common case: sort once instead of inserting one by one.
+    let mut sorted = true;
     for change in changes {
         let (source, event_id) = match &change {
             Change::Put(event) => (event.source, &event.event_id),
             Change::Remove { source, event_id } => (*source, event_id),
         };
-        events.retain(|event| event.source != source || event.event_id != *event_id);
-        if let Change::Put(event) = change {
-            let position = events.partition_point(|other| order(other, &event) == Ordering::Less);
-            events.insert(position, *event);
+        let known = events.iter().position(|event| event.source == source && event.event_id == *event_id);
+        match (change, known) {
+            (Change::Put(event), Some(position)) => {
+                events[position] = *event;
+                sorted = false;
+            }
+            (Change::Put(event), None) => {
+                sorted &= events.last().is_none_or(|last| order(last, &event) == Ordering::Less);
+                events.push(*event);
+            }
+            (Change::Remove { .. }, Some(position)) => drop(events.remove(position)),
+            (Change::Remove { .. }, None) => {}
         }
+    }
+    if !sorted {
+        events.sort_by(order);
     }
 }
 

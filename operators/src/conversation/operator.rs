@@ -34,9 +34,10 @@ pub struct Conversations<'scope> {
     pub rejects: VecCollection<'scope, Epoch, Reject, isize>,
 }
 
+/// A container of either input.
 enum Input {
-    Change(ConversationKey, Change),
-    Latest(TimeMs, i64),
+    Changes(Vec<(ConversationKey, Change)>),
+    Latest(Vec<(TimeMs, i64)>),
 }
 
 /// The multiset of each worker's latest event time; its greatest element is as_of.
@@ -70,13 +71,17 @@ struct Store {
 
 impl Store {
     /// Brings the store to the end of an epoch and returns what changed in the views.
-    fn process(&mut self, items: Vec<Input>) -> Differences {
+    fn process(&mut self, inputs: impl Iterator<Item = Input>) -> Differences {
         let before_ms = self.as_of.get().unwrap_or(0);
         let mut changes: HashMap<ConversationKey, Vec<Change>, FastHash> = HashMap::default();
-        for item in items {
-            match item {
-                Input::Change(key, change) => changes.entry(key).or_default().push(change),
-                Input::Latest(time_ms, diff) => self.as_of.update(time_ms, diff),
+        for input in inputs {
+            match input {
+                Input::Changes(chunk) => {
+                    chunk.into_iter().for_each(|(key, change)| changes.entry(key).or_default().push(change));
+                }
+                Input::Latest(chunk) => {
+                    chunk.into_iter().for_each(|(time_ms, diff)| self.as_of.update(time_ms, diff));
+                }
             }
         }
         let after_ms = self.as_of.get().unwrap_or(0);
@@ -161,14 +166,14 @@ pub fn conversations<'scope>(
         let mut store = Store::default();
         move |frontiers| {
             changes_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(|(key, change)| Input::Change(key, change)));
+                buffer.stash(&capability, vec![Input::Changes(std::mem::take(rows))]);
             });
             latest_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)));
+                buffer.stash(&capability, vec![Input::Latest(std::mem::take(rows))]);
             });
-            while let Some(batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
-                let EpochBatch { epoch, capabilities, items } = batch;
-                let mut differences = store.process(items);
+            while let Some(mut batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
+                let mut differences = store.process(batch.take_items());
+                let EpochBatch { epoch, capabilities, .. } = batch;
                 let cells = differences.take_cells().map(|(cell, diff)| (cell, epoch, diff));
                 cells_output.activate().session(&capabilities[1]).give_iterator(cells);
                 let facts = differences.facts.into_iter().map(|(row, diff)| (row, epoch, diff));

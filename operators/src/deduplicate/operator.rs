@@ -41,10 +41,10 @@ pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> De
         let mut ledger = Ledger::default();
         let mut reported_ms: Option<TimeMs> = None;
         move |frontiers| {
-            input.for_each(|capability, rows: &mut Vec<Incoming>| buffer.stash(&capability, rows.drain(..)));
-            while let Some(batch) = buffer.next_complete(&[&frontiers[0]]) {
+            input.for_each(|capability, rows: &mut Vec<Incoming>| buffer.stash(&capability, std::mem::take(rows)));
+            while let Some(mut batch) = buffer.next_complete(&[&frontiers[0]]) {
                 let mut effects = Effects::default();
-                for row in batch.items {
+                for row in batch.take_items() {
                     match row {
                         Incoming::Delivery(delivery) => ledger.deliver(delivery, &mut effects),
                         Incoming::Rejected(row) => ledger.reject(*row, &mut effects),
