@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # `make demo`: a generated month of a small contact centre through the job, from nothing but the registries.
 #
-# DEMO_OUTPUT         where events and tables go (default: demo-output; it is emptied first)
-# DEMO_CONVERSATIONS  size of the month (default: 6000)
+# DEMO_OUTPUT         where events and tables go (default: demo-output; its events and tables are removed first)
+# DEMO_CONVERSATIONS  size of the month (default: 12000)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 OUTPUT="${DEMO_OUTPUT:-demo-output}"
-CONVERSATIONS="${DEMO_CONVERSATIONS:-6000}"
+CONVERSATIONS="${DEMO_CONVERSATIONS:-12000}"
 BIN="${CARGO_TARGET_DIR:-target}/debug/contactflow"
 
 step() { printf '\n== %s\n' "$*"; }

@@ -128,6 +128,11 @@ encoder_weights() {
 }
 
 mkdir -p "$CACHE/models"
+# Two checkouts may share the cache: one of them provides, the other waits.
+if command -v flock >/dev/null 2>&1; then
+  exec 9>"$CACHE/setup.lock"
+  flock 9
+fi
 if [ ! -f "$LIBTORCH_DIR/build-version" ]; then
   make_venv
   say "providing LibTorch $TORCH_VERSION ($FLAVOUR) in $LIBTORCH_DIR"
@@ -160,3 +165,4 @@ CONTACTFLOW_CACHE = \"$CACHE\"
 rustflags = [\"-C\", \"link-arg=-Wl,-rpath,$LIBTORCH_DIR/lib\"]"
 mkdir -p .cargo
 [ -f .cargo/config.toml ] && [ "$(cat .cargo/config.toml)" = "$config" ] || printf '%s\n' "$config" > .cargo/config.toml
+say "ready: LibTorch $TORCH_VERSION ($FLAVOUR) and the encoder are in $CACHE"

@@ -78,7 +78,7 @@ impl Story {
     }
 
     fn message(self, step: u64, direction: Direction) -> Body {
-        let text = TextRef { key: TextKey(u128::from(mix(self.number << 8 | step))), chars: 40 };
+        let text = TextRef { key: TextKey(u128::from(mix((self.number << 8) | step))), chars: 40 };
         Body::Message {
             message_id: self.event_id(step).into(),
             direction: Some(direction),
@@ -100,7 +100,7 @@ impl Story {
             actor_type,
             actor,
             body,
-            origin: Origin { file: Symbol::new("bench.ndjson"), row: self.number << 8 | step },
+            origin: Origin { file: Symbol::new("bench.ndjson"), row: (self.number << 8) | step },
         }
     }
 
