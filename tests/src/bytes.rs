@@ -1,22 +1,24 @@
 //! The bytes of published data files: the same events must give the same ones, however they came.
 
-use crate::model::{FACTS, KPI_TABLES};
+use crate::model::REJECTS;
 use crate::tables::parquet_files;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Tables about how rows came, not about what they say: rejects tell the place of a row in its file, commits the time.
+const ABOUT_DELIVERY: [&str; 2] = [REJECTS, "commits"];
+
 /// The contents of the data files by folder (table and partition). File names are left to the layout.
-///
-/// Rejects tell the place of a row in its file, and so may differ.
 pub fn data_files(root: &Path) -> Result<BTreeMap<String, Vec<Vec<u8>>>> {
     let mut files = BTreeMap::<String, Vec<Vec<u8>>>::new();
-    for table in KPI_TABLES.iter().map(|(name, _, _)| *name).chain([FACTS]) {
-        for path in parquet_files(&root.join(table))? {
-            let folder = path.parent().unwrap_or(root).strip_prefix(root)?.display().to_string();
-            let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-            files.entry(folder).or_default().push(content);
+    for path in parquet_files(root)? {
+        let folder = path.parent().unwrap_or(root).strip_prefix(root)?;
+        if ABOUT_DELIVERY.iter().any(|table| folder.starts_with(table)) {
+            continue;
         }
+        let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        files.entry(folder.display().to_string()).or_default().push(content);
     }
     for contents in files.values_mut() {
         contents.sort();

@@ -8,7 +8,7 @@
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
-//! | [`runner`], [`property`] | what runs the product, and what must hold of it |
+//! | [`runner`], [`product`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
@@ -16,6 +16,7 @@ pub mod difference;
 pub mod histories;
 pub mod model;
 pub mod oracle;
+pub mod product;
 pub mod property;
 pub mod runner;
 pub mod scenario;

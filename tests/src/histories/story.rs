@@ -51,9 +51,17 @@ pub(super) fn conversation(world: &mut World, number: u64, most: u64) -> Vec<Val
 /// An event that belongs to no conversation, but moves the clock.
 pub(super) fn dimension(world: &mut World) -> Value {
     let (source, event_id) = world.identity("acme");
-    let time = START_MS + world.dice.below(4 * 24) as i64 * HOUR_MS;
-    let (kind, agent) = (world.dice.pick(&["agent_upserted", "agent_status_changed"]), world.dice.pick(&AGENTS));
+    let mut time = START_MS + world.dice.below(4 * 24) as i64 * HOUR_MS;
+    if world.dice.chance(250) {
+        // Around 30 days after a conversation may have begun.
+        time = START_MS + 30 * DAY_MS + world.dice.below(60) as i64 * HOUR_MS / 2 + world.dice.pick(&[-1, 0, 1]);
+    }
+    let kind = world.dice.pick(&["agent_upserted", "agent_status_changed", "qa_label", "calendar_upserted"]);
+    let agent = world.dice.pick(&AGENTS);
+    // Naming a conversation does not make it part of one.
+    let conversation = world.dice.pick(&[None, None, Some("c0")]);
     json!({
+        "conversation_id": conversation, "channel": conversation.map(|_| "nowhere"),
         "tenant_id": "acme", "source": source, "event_id": event_id, "event_type": kind, "event_time": time,
         "agent_id": agent, "team_id": "unheard-of", "status": "busy", "attributes": { "shift": "late" },
     })
@@ -257,7 +265,12 @@ impl Story<'_> {
 
     fn segment(&mut self) {
         let agent = self.agent();
-        self.tell("segment_started", json!({ "segment_id": "g1", "agent_id": agent }));
+        let columns = self.dice().weighted(&[
+            (3, json!({ "segment_id": "g1", "agent_id": agent })),
+            (1, json!({ "segment_id": "g1", "actor_type": "agent" })),
+            (1, json!({ "segment_id": "g1", "actor_type": "bot" })),
+        ]);
+        self.tell("segment_started", columns);
     }
 
     fn handoff(&mut self) {

@@ -187,6 +187,18 @@ impl<'a> Conversation<'a> {
         self.final_text(message).filter(|text| !text.trim().is_empty())
     }
 
+    /// The owner at the resolve of a cycle; of an open one, at the end of the history.
+    pub(super) fn final_owner(&self, cycle: &Cycle) -> Option<&'a str> {
+        let end = cycle.resolve.as_ref().map_or(cycle.end, |resolve| resolve.index);
+        owner_after(&self.events[..end])
+    }
+
+    /// The events of a cycle up to its resolve.
+    pub(super) fn unresolved_events(&self, cycle: &Cycle) -> &[&'a Event] {
+        let end = cycle.resolve.as_ref().map_or(cycle.end, |resolve| resolve.index);
+        &self.events[cycle.start..end]
+    }
+
     /// Whether the last cycle is resolved.
     pub(super) fn final_resolve(&self) -> Option<&Resolve> {
         self.cycles.last().and_then(|cycle| cycle.resolve.as_ref())

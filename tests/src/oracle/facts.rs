@@ -1,6 +1,6 @@
 //! The table of cycles.
 
-use super::conversation::{Conversation, Cycle, owner_after};
+use super::conversation::{Conversation, Cycle};
 use super::event::Event;
 use super::message::{is_customer_message, is_outbound_message, is_private_message, is_reply, speaker};
 use super::{Clock, measures};
@@ -45,7 +45,7 @@ fn state(conversation: &Conversation, cycle: &Cycle) -> Named {
         ("cycle_opened_at", Cell::TimeMs(cycle.opened_at)),
         ("cycle_resolved_at", Cell::time(resolve.map(|resolve| resolve.time))),
         ("status", Cell::text(Some(if resolve.is_some() { "resolved" } else { "open" }))),
-        ("owner_agent_id", Cell::text(owner_after(&conversation.events[..cycle.end]))),
+        ("owner_agent_id", Cell::text(conversation.final_owner(cycle))),
         ("resolved_by_agent_id", Cell::text(resolve.and_then(|resolve| resolve.agent.as_deref()))),
         ("spam", Cell::Bool(conversation.spam)),
         ("merged", Cell::Bool(conversation.merged)),
@@ -118,7 +118,9 @@ fn flags(conversation: &Conversation, cycle: &Cycle, clock: Clock) -> Named {
     let answered_later = first_turn.is_some_and(|first| events[first..].iter().any(|event| is_customer_message(event)));
     let created = events.iter().position(|event| event.is("conversation_created"));
     let created_late = cycle.number == 1 && created.is_some_and(|index| index > 0);
-    let silent = measures::silence(conversation, cycle, clock.tau, clock.as_of).is_some();
+    // Spam is counted by no rule.
+    let silent =
+        !conversation.spam && measures::silence(conversation, cycle, clock.tau, clock.as_of).is_some();
     vec![
         ("agent_first", Cell::Bool(agent_first)),
         ("out_of_order", Cell::Bool(created_late || (agent_first && answered_later))),

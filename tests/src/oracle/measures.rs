@@ -3,6 +3,11 @@
 use super::conversation::{Conversation, Cycle, last_replier, owner_after};
 use super::event::Event;
 use super::message::{is_customer_message, is_reply, speaker};
+use crate::model::DAY_MS;
+use std::collections::BTreeSet;
+
+/// How long a conversation counts as unattended at most (rule 21).
+const UNATTENDED_MAX_MS: i64 = 30 * DAY_MS;
 
 /// A duration closed by a reply.
 pub(super) struct Closed {
@@ -135,27 +140,45 @@ fn silence_at(conversation: &Conversation, time: i64) -> Silence {
 }
 
 fn agent_took_part(conversation: &Conversation, cycle: &Cycle) -> bool {
-    let is_segment = |event: &Event| event.is("segment_started") && event.text("agent_id").is_some();
-    conversation.events[cycle.start..cycle.end].iter().any(|event| is_reply(event) || is_segment(event))
+    let is_segment = |event: &Event| {
+        let by_agent = event.text("agent_id").is_some() || event.text("actor_type") == Some("agent");
+        event.is("segment_started") && by_agent
+    };
+    conversation.unresolved_events(cycle).iter().any(|event| is_reply(event) || is_segment(event))
 }
 
-/// The starts of the windows at whose end a conversation is open and without a reply, with its owner then (rule 21).
+/// The starts of the windows at whose end a conversation is unattended, with its owner then (rule 21).
 pub(super) fn unattended(conversation: &Conversation, width: i64, as_of: i64) -> Vec<(i64, Option<String>)> {
     let floor = |time: i64| time - time.rem_euclid(width);
-    let mut found = Vec::new();
-    let mut start = floor(conversation.created_at);
-    while start <= floor(as_of) {
-        // The window of as_of is looked at after the last event there is; all others right before their end.
-        let seen = conversation.before((start + width).min(as_of + 1));
-        let is_resolved = conversation
-            .cycles
-            .iter()
-            .rfind(|cycle| cycle.start < seen.len())
-            .is_some_and(|cycle| cycle.resolve.as_ref().is_some_and(|resolve| resolve.index < seen.len()));
-        if !is_resolved && !seen.iter().any(|event| is_reply(event)) {
-            found.push((start, owner_after(seen).map(str::to_owned)));
-        }
-        start += width;
+    // Only windows that a cycle's first 30 days touch can hold anything.
+    let mut starts = BTreeSet::new();
+    for cycle in &conversation.cycles {
+        let since = waits_since(conversation, cycle);
+        let last = floor(as_of.min(since + UNATTENDED_MAX_MS));
+        starts.extend((floor(since)..=last).step_by(width as usize));
     }
-    found
+    starts
+        .into_iter()
+        .filter_map(|start| Some((start, unattended_at_end(conversation, start + width, as_of)?)))
+        .collect()
+}
+
+/// From when on a cycle is unattended, if it is.
+fn waits_since(conversation: &Conversation, cycle: &Cycle) -> i64 {
+    // An event before the creation acts at the creation.
+    cycle.opened_at.max(conversation.created_at)
+}
+
+/// The owner of a conversation that is unattended at the end of a window; `None` if it is not.
+fn unattended_at_end(conversation: &Conversation, end: i64, as_of: i64) -> Option<Option<String>> {
+    // The window of as_of is looked at after the last event there is; all others right before their end.
+    let seen = conversation.before(end.min(as_of + 1));
+    let cycle = conversation.cycles.iter().rfind(|cycle| cycle.start < seen.len())?;
+    let is_resolved = cycle.resolve.as_ref().is_some_and(|resolve| resolve.index < seen.len());
+    if is_resolved || seen.iter().any(|event| is_reply(event)) {
+        return None;
+    }
+    let given_up_at = waits_since(conversation, cycle) + UNATTENDED_MAX_MS;
+    let is_given_up = given_up_at < end && given_up_at < as_of;
+    (!is_given_up).then(|| owner_after(seen).map(str::to_owned))
 }
