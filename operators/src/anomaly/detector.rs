@@ -1,10 +1,13 @@
 //! The detector, without any dataflow: a pure function of one series.
 //!
 //! For each window the expectation is the median of earlier windows of the same season (same hour of the week, or of the
-//! day where there are too few weeks), and the spread their median absolute deviation scaled to a standard deviation
-//! (Rousseeuw & Croux 1993), never less than what counting noise or a few percent of the level explain. Medians ignore
-//! up to half of outliers, so an earlier incident does not become the norm. Only earlier windows are used: a score says
-//! what could have been known then.
+//! day where there are too few weeks). The spread is the median absolute deviation of the whole series from its
+//! expectations over the last two weeks, scaled to a standard deviation (Rousseeuw & Croux 1993): one season has too few
+//! windows to tell its own. It is never less than what counting, or averaging this few observations, explains.
+//! Medians ignore up to half of outliers, so an earlier incident does not become the norm. Only earlier windows are
+//! used: a score says what could have been known then.
+
+use std::collections::VecDeque;
 
 use contactflow_schemas::clock::{DAY_MS, TimeMs, Window};
 
@@ -13,6 +16,8 @@ const WEEKS: i64 = 8;
 const DAYS: i64 = 14;
 /// Earlier windows needed before anything is scored.
 const HISTORY_MIN: usize = 4;
+/// Recent deviations needed to estimate the spread of a series from them.
+const RESIDUALS_MIN: usize = 24;
 /// Standard deviations to the bounds of the normal range.
 const BOUND_SIGMAS: f64 = 4.0;
 /// 1 / Φ⁻¹(3/4): makes the median absolute deviation estimate a standard deviation.
@@ -36,6 +41,8 @@ pub struct Point {
     pub start_ms: TimeMs,
     /// Value; none where the window has none.
     pub value_milli: Option<i64>,
+    /// Observations behind the value; for counts it does not matter.
+    pub observations: i64,
 }
 
 /// The verdict on one window; values in thousandths, the score in millionths.
@@ -74,12 +81,14 @@ impl Detector {
         }
     }
 
-    /// The least spread that is believed, on the comparison scale.
-    fn sigma_min(self) -> f64 {
+    /// The spread that chance alone gives, on the comparison scale: of a Poisson count, of a mean of log-normal
+    /// durations, of a share or mean rating.
+    fn sigma_min(self, observations: i64) -> f64 {
+        let root = (observations.max(1) as f64).sqrt();
         match self {
             Detector::Count => 0.5,
-            Detector::Duration => 0.25,
-            Detector::Ratio => 0.08,
+            Detector::Duration => (1.0 / root).max(0.15),
+            Detector::Ratio => (0.4 / root).max(0.05),
         }
     }
 }
@@ -89,14 +98,32 @@ pub fn score_series(detector: Detector, window: Window, points: &[Point]) -> Vec
     let values: Vec<Option<f64>> =
         points.iter().map(|point| point.value_milli.map(|value| detector.forward(value as f64 / 1e3))).collect();
     let mut season = Vec::with_capacity(DAYS as usize);
+    let mut residuals: VecDeque<(TimeMs, f64)> = VecDeque::new();
     let mut scores = Vec::with_capacity(points.len());
     for (position, point) in points.iter().enumerate() {
         seasonal_values(window, &points[..position], &values, point.start_ms, &mut season);
-        if season.len() >= HISTORY_MIN {
-            scores.push(score(detector, point, values[position], &mut season));
+        if season.len() < HISTORY_MIN {
+            continue;
         }
+        while residuals.front().is_some_and(|(start_ms, _)| *start_ms < point.start_ms - DAYS * DAY_MS) {
+            residuals.pop_front();
+        }
+        let expected = median(&mut season);
+        let sigma = spread(&residuals, &mut season, expected).max(detector.sigma_min(point.observations));
+        scores.push(score(detector, point, values[position], expected, sigma));
+        residuals.extend(values[position].map(|value| (point.start_ms, (value - expected).abs())));
     }
     scores
+}
+
+/// Standard deviation estimated from recent deviations; from the season's own values while there are few.
+fn spread(residuals: &VecDeque<(TimeMs, f64)>, season: &mut [f64], expected: f64) -> f64 {
+    if residuals.len() >= RESIDUALS_MIN {
+        let mut deviations: Vec<f64> = residuals.iter().map(|(_, deviation)| *deviation).collect();
+        return median(&mut deviations) * MAD_TO_SIGMA;
+    }
+    season.iter_mut().for_each(|value| *value = (*value - expected).abs());
+    median(season) * MAD_TO_SIGMA
 }
 
 /// Earlier values of the same season: weeks apart first, days apart where there are too few.
@@ -129,10 +156,7 @@ fn same_part_of_week(start_ms: TimeMs, days_before: i64) -> bool {
     weekend(start_ms) == weekend(start_ms - days_before * DAY_MS)
 }
 
-fn score(detector: Detector, point: &Point, observed: Option<f64>, season: &mut [f64]) -> Score {
-    let expected = median(season);
-    season.iter_mut().for_each(|value| *value = (*value - expected).abs());
-    let sigma = (median(season) * MAD_TO_SIGMA).max(detector.sigma_min());
+fn score(detector: Detector, point: &Point, observed: Option<f64>, expected: f64, sigma: f64) -> Score {
     let milli = |value: f64| (detector.backward(value) * 1e3).round() as i64;
     // |z| / (|z| + bound): 0 at the expectation, one half at the bounds, monotone, never saturated.
     let sigmas = observed.map_or(0.0, |observed| (observed - expected).abs() / sigma);
@@ -164,7 +188,11 @@ mod tests {
         (0..21 * 24)
             .map(|hour| {
                 let usual = 20 + 15 * i64::from((8..20).contains(&(hour % 24))) + (hour * 7) % 5;
-                Point { start_ms: hour * HOUR_MS, value_milli: Some(change(hour).unwrap_or(usual) * 1_000) }
+                Point {
+                    start_ms: hour * HOUR_MS,
+                    value_milli: Some(change(hour).unwrap_or(usual) * 1_000),
+                    observations: 1,
+                }
             })
             .collect()
     }

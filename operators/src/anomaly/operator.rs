@@ -69,22 +69,26 @@ impl SeriesKind {
         }
     }
 
-    /// The value of a cell, thousandths of the detector's unit; none where the cell has too few observations.
-    fn value_milli(self, ids: &Ids, tally: &Tally) -> Option<i64> {
+    /// The value of a cell, thousandths of the detector's unit, and the observations behind it; none where there are too
+    /// few.
+    fn value_milli(self, ids: &Ids, tally: &Tally) -> Option<(i64, i64)> {
         let count = |kpi| tally.get(Slot::new(kpi, SlotKind::Count, 0));
-        let mean =
-            |sum: i64, count: i64, scale: i64| (count >= OBSERVATIONS_MIN).then(|| sum * 1_000 / (count * scale));
         let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
+        let mean = |sum: i64, count: i64, scale: i64| {
+            (count >= OBSERVATIONS_MIN).then(|| (sum * 1_000 / (count * scale), count))
+        };
         match self {
-            Self::MessagesInbound => Some(count(ids.messages_inbound) * 1_000),
-            Self::Replies => Some(count(ids.replies) * 1_000),
+            Self::MessagesInbound => Some((count(ids.messages_inbound) * 1_000, 1)),
+            Self::Replies => Some((count(ids.replies) * 1_000, 1)),
             Self::ReplyTime => {
                 let summary = summarise(tally, ids.reply_time)?;
                 mean(summary.sum_ms, summary.count, 1)
             }
             Self::NegativeTurns => mean(sum(ids.negative_turns), count(ids.scored_turns), 1),
             // On the detector's 0..1 scale, so that one spread serves all ratios.
-            Self::Csat => mean(sum(ids.csat), count(ids.csat), 1_000_000).map(|csat| (csat - 1_000) / 4),
+            Self::Csat => {
+                mean(sum(ids.csat), count(ids.csat), 1_000_000).map(|(csat, count)| ((csat - 1_000) / 4, count))
+            }
         }
     }
 
@@ -136,8 +140,8 @@ impl SeriesKey {
     }
 }
 
-/// A value of a series: (series, start of the window, thousandths).
-pub type SeriesPoint = (SeriesKey, TimeMs, i64);
+/// A value of a series: (series, start of the window, (thousandths, observations)).
+pub type SeriesPoint = (SeriesKey, TimeMs, (i64, i64));
 
 /// The watched values of a level of cells. With `agents`, cells of nobody are left out: they are no agent's doing.
 pub fn series_points<'scope>(
@@ -157,8 +161,8 @@ fn points_of(ids: &Ids, cell: Cell, tally: &Tally, agents: bool) -> Vec<SeriesPo
         let value = kind.value_milli(ids, tally)?;
         Some((SeriesKey { tenant, channel, agent, kind }, window_start_ms, value))
     };
-    // An agent's message counts follow the shift plan, not the quality of service.
-    let watched = |kind: &SeriesKind| !agents || *kind != SeriesKind::MessagesInbound;
+    // An agent's counts follow the shift plan, not the quality of service.
+    let watched = |kind: &SeriesKind| !agents || kind.detector() != Detector::Count;
     SeriesKind::ALL.into_iter().filter(watched).filter_map(point).collect()
 }
 
@@ -170,7 +174,7 @@ enum Input {
 /// The series of one worker.
 struct Series {
     window: Window,
-    values: HashMap<SeriesKey, BTreeMap<TimeMs, i64>, FastHash>,
+    values: HashMap<SeriesKey, BTreeMap<TimeMs, (i64, i64)>, FastHash>,
     published: HashMap<SeriesKey, Vec<AnomalyScore>, FastHash>,
     as_of: AsOf,
 }
@@ -224,10 +228,14 @@ impl Series {
         // is no longer expected to speak.
         let Some((&last_ms, _)) = values.last_key_value() else { return Vec::new() };
         let horizon_ms = horizon_ms.min(last_ms + length_ms + IDLE_MAX_MS);
-        let empty = (key.kind.detector() == Detector::Count && key.agent.is_none()).then_some(0);
+        let empty = (key.kind.detector() == Detector::Count && key.agent.is_none()).then_some((0, 1));
         let points: Vec<Point> = (0..(horizon_ms - first_ms) / length_ms)
             .map(|number| first_ms + number * length_ms)
-            .map(|start_ms| Point { start_ms, value_milli: values.get(&start_ms).copied().or(empty) })
+            .map(|start_ms| {
+                let value = values.get(&start_ms).copied().or(empty);
+                let (value_milli, observations) = value.unzip();
+                Point { start_ms, value_milli, observations: observations.unwrap_or(0) }
+            })
             .collect();
         let scores = score_series(key.kind.detector(), self.window, &points);
         let row = |score: super::Score| AnomalyScore {
