@@ -78,6 +78,28 @@ fn columns(name: &str, batch: &RecordBatch, row: usize) -> Result<Columns> {
     Ok(columns)
 }
 
+/// Name of the file, row and reason of every reject.
+pub fn rejects(root: &Path) -> Result<Vec<(String, i64, String)>> {
+    let mut found = Vec::new();
+    for path in parquet_files(&root.join(REJECTS))? {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
+            let batch = batch?;
+            let column = |name| batch.column_by_name(name).with_context(|| format!("no column {name}"));
+            let (files, rows, reasons) = (column("source_file")?, column("source_row")?, column("reason")?);
+            for row in 0..batch.num_rows() {
+                let (Cell::Text(file), Cell::Int(place), Cell::Text(reason)) =
+                    (cell(files, row)?, cell(rows, row)?, cell(reasons, row)?)
+                else {
+                    bail!("a reject without file, row or reason");
+                };
+                let name = file.rsplit('/').next().unwrap_or(&file).to_owned();
+                found.push((name, place, reason));
+            }
+        }
+    }
+    Ok(found)
+}
+
 /// A key as it is printed.
 pub fn display_key(key: &[Cell]) -> String {
     let parts: Vec<String> = key.iter().map(Cell::to_string).collect();

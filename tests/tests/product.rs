@@ -21,8 +21,7 @@ fn every_scenario_holds() -> Result<()> {
     let mut wrong = Vec::new();
     for (number, scenario) in load_all(&folder())?.iter().filter(|scenario| !scenario.needs_scores()).enumerate() {
         let how = options(1 + number % 2, [None, Some(1), Some(2)][number % 3]);
-        let by_product =
-            |scenario: &Scenario| run_and_read(&Product::new()?, &to_files(&scenario.rows), how.clone());
+        let by_product = |scenario: &Scenario| run_and_read(&Product::new()?, &to_files(&scenario.rows), how.clone());
         let tables: Tables = by_product(scenario)?;
         let found = scenario.check(&tables, &by_product)?;
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", scenario.name)));
@@ -62,7 +61,7 @@ fn histories_hold_in_any_order_on_any_workers() -> Result<()> {
 
 #[test]
 fn histories_hold_when_files_come_one_after_another() -> Result<()> {
-    hold_for_histories(seeds(30), Size::default(), &|seed, rows| {
+    hold_for_histories(seeds(20), Size::default(), &|seed, rows| {
         let other = match seed % 3 {
             0 => split(rows, 3, seed),
             1 => split(&shuffled(rows, seed), 4, seed),

@@ -227,7 +227,11 @@ fn wrong_type(fields: &Map<String, Value>) -> Option<&'static str> {
 }
 
 fn read_time(value: &Value) -> Option<i64> {
-    value.as_i64().or_else(|| clock::parse(value.as_str()?))
+    // Sources without integers write those milliseconds as a text.
+    value.as_i64().or_else(|| {
+        let text = value.as_str()?;
+        text.parse().ok().or_else(|| clock::parse(text))
+    })
 }
 
 fn unknown_value(fields: &Map<String, Value>) -> Option<&'static str> {

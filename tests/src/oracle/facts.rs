@@ -119,8 +119,7 @@ fn flags(conversation: &Conversation, cycle: &Cycle, clock: Clock) -> Named {
     let created = events.iter().position(|event| event.is("conversation_created"));
     let created_late = cycle.number == 1 && created.is_some_and(|index| index > 0);
     // Spam is counted by no rule.
-    let silent =
-        !conversation.spam && measures::silence(conversation, cycle, clock.tau, clock.as_of).is_some();
+    let silent = !conversation.spam && measures::silence(conversation, cycle, clock.tau, clock.as_of).is_some();
     vec![
         ("agent_first", Cell::Bool(agent_first)),
         ("out_of_order", Cell::Bool(created_late || (agent_first && answered_later))),

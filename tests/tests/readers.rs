@@ -1,0 +1,71 @@
+//! Readers from outside open the tables: DuckDB, Polars and pandas find the same in them.
+
+use anyhow::{Context, Result, ensure};
+use contactflow::generate::{GenerateOptions, generate};
+use contactflow_tests::product::Product;
+use contactflow_tests::runner::RunOptions;
+use contactflow_tests::tables::parquet_files;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The Python that `deploy/setup.sh --readers` provides; `None`, with a line on standard output, without it.
+fn python() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = folder("CONTACTFLOW_CACHE")
+        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("contactflow")))
+        .or_else(|| Some(folder("HOME")?.join(".cache/contactflow")))?;
+    let python = cache.join("venv/bin/python");
+    let has_readers = Command::new(&python)
+        .args(["-c", "import duckdb, polars, pandas, pyarrow"])
+        .output()
+        .is_ok_and(|run| run.status.success());
+    if !has_readers {
+        println!("skipped: {} has no readers; deploy/setup.sh --readers provides them", python.display());
+    }
+    has_readers.then_some(python)
+}
+
+/// Rows of a table, from the footers of its files.
+fn rows(folder: &Path) -> Result<i64> {
+    let mut rows = 0;
+    for path in parquet_files(folder)? {
+        rows += SerializedFileReader::new(File::open(path)?)?.metadata().file_metadata().num_rows();
+    }
+    Ok(rows)
+}
+
+#[test]
+fn outside_readers_agree() -> Result<()> {
+    let Some(python) = python() else { return Ok(()) };
+    let product = Product::new()?;
+    let input = product.folder()?;
+    let options = GenerateOptions { conversations: 400, agents: 8, days: 5, text: false, ..GenerateOptions::default() };
+    let mut write = |name: &str, content: _| -> Result<()> {
+        let path = input.join(name);
+        std::fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
+        Ok(std::fs::write(path, content)?)
+    };
+    generate(&options, &mut write, &mut |_| {})?;
+    // The generator spoils few rows of so small a set.
+    write("broken.ndjson", "not an event\n".into())?;
+    let (output, _) = product.run_over(&[input], &RunOptions { workers: 2, ..RunOptions::default() })?;
+
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("readers/check_readers.py");
+    let run = Command::new(python).arg(script).arg(&output).output()?;
+    ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let found: BTreeMap<String, i64> = serde_json::from_slice::<serde_json::Value>(&run.stdout)?
+        .as_object()
+        .context("the script prints an object")?
+        .iter()
+        .filter_map(|(table, rows)| Some((table.clone(), rows.as_i64()?)))
+        .collect();
+    for table in contactflow_tests::model::table_names().into_iter().chain(["commits"]) {
+        let expected = rows(&output.join(table))?;
+        ensure!(expected > 0, "{table} is empty");
+        assert_eq!(found.get(table), Some(&expected), "{table}");
+    }
+    Ok(())
+}
