@@ -1,4 +1,5 @@
-//! How long one late event takes to reach every table: from feeding it until the dataflow's probe has passed it.
+//! How long one late event takes to reach every table: from feeding it until the dataflow's probe has passed it. Also
+//! what a conversation costs in memory.
 //!
 //! One worker, the stages of the job without files, texts and commits: `late_event [CONVERSATIONS] [REPEATS]`.
 
@@ -11,7 +12,7 @@ use contactflow::views::Views;
 use contactflow_benches::Story;
 use contactflow_operators::anomaly::{anomalies, series_points};
 use contactflow_operators::cells::{arrange_cells, arrange_roll_up, arrange_rows, to_channel, to_day};
-use contactflow_operators::conversation::conversations;
+use contactflow_operators::conversation::{History, conversations, order};
 use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::gauges::gauges;
@@ -49,6 +50,8 @@ fn main() -> ExitCode {
 
 struct Measured {
     load: Duration,
+    /// Growth of the resident memory while the state was built.
+    state_bytes: u64,
     latencies: Vec<Duration>,
     /// Changes of hourly agent×channel cells that the late events caused.
     cells_changed: usize,
@@ -97,6 +100,7 @@ fn build(worker: &mut Worker) -> Job {
 fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
     let mut job = build(worker);
     let mut epoch: Epoch = 0;
+    let bytes_before = resident_bytes();
     let started = Instant::now();
     for first in (0..conversations).step_by(CONVERSATIONS_PER_EPOCH as usize) {
         let last = conversations.min(first + CONVERSATIONS_PER_EPOCH);
@@ -105,6 +109,7 @@ fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
         finish_epoch(worker, &mut job, &mut epoch);
     }
     let load = started.elapsed();
+    let state_bytes = resident_bytes().saturating_sub(bytes_before);
     job.cells_changed.set(0);
     let latencies = (0..repeats)
         .map(|repeat| {
@@ -116,7 +121,7 @@ fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
             started.elapsed()
         })
         .collect();
-    Measured { load, latencies, cells_changed: job.cells_changed.get() }
+    Measured { load, state_bytes, latencies, cells_changed: job.cells_changed.get() }
 }
 
 fn finish_epoch(worker: &mut Worker, job: &mut Job, epoch: &mut Epoch) {
@@ -125,12 +130,32 @@ fn finish_epoch(worker: &mut Worker, job: &mut Job, epoch: &mut Epoch) {
     worker.step_while(|| job.probe.less_than(epoch));
 }
 
+/// Resident memory of this process; 0 where the system does not say.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).map_or(0, |kib| kib << 10)
+}
+
+/// Packed size of a conversation, bytes per event.
+fn packed_bytes_per_event() -> usize {
+    let mut events = Story::new(7).events();
+    events.sort_by(order);
+    History::pack(&events).bytes() / events.len()
+}
+
 fn print_report(conversations: u64, measured: Measured) {
-    let Measured { load, mut latencies, cells_changed } = measured;
+    let Measured { load, state_bytes, mut latencies, cells_changed } = measured;
     latencies.sort_unstable();
     let ms = |latency: Duration| latency.as_secs_f64() * 1_000.0;
     let (median, greatest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
     println!("{conversations} conversations, 9 events each, loaded in {:.1} s", load.as_secs_f64());
+    println!(
+        "state of all stages: {} MiB, {} bytes per conversation; a packed history has {} bytes per event",
+        state_bytes >> 20,
+        state_bytes / conversations,
+        packed_bytes_per_event(),
+    );
     println!(
         "one late event: median {:.3} ms, max {:.3} ms over {} repeats ({cells_changed} cells changed in all)",
         ms(median),
