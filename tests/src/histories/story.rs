@@ -7,6 +7,8 @@ use crate::model::{DAY_MS, HOUR_MS};
 use serde_json::{Map, Value, json};
 
 const AGENTS: [&str; 3] = ["ann", "bob", "cleo"];
+/// Types that belong to no conversation.
+pub(super) const DIMENSIONS: [&str; 4] = ["agent_upserted", "agent_status_changed", "qa_label", "calendar_upserted"];
 const TEXTS: [&str; 6] = ["where is my order?", "thanks", "", "   ", "你好", "it is broken"];
 
 /// A conversation being told.
@@ -56,7 +58,7 @@ pub(super) fn dimension(world: &mut World) -> Value {
         // Around 30 days after a conversation may have begun.
         time = START_MS + 30 * DAY_MS + world.dice.below(60) as i64 * HOUR_MS / 2 + world.dice.pick(&[-1, 0, 1]);
     }
-    let kind = world.dice.pick(&["agent_upserted", "agent_status_changed", "qa_label", "calendar_upserted"]);
+    let kind = world.dice.pick(&DIMENSIONS);
     let agent = world.dice.pick(&AGENTS);
     // Naming a conversation does not make it part of one.
     let conversation = world.dice.pick(&[None, None, Some("c0")]);
