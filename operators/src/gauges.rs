@@ -60,43 +60,24 @@ impl Levels {
             }
         }
         let after = self.horizon();
-        // First the windows that come or go, at the levels from before the changes; then the changes, up to the new
-        // horizon. No change is ever later than the greater of the two horizons.
         if before != after {
-            for (&group, &total) in self.totals.iter().filter(|(_, total)| **total != 0) {
-                self.carry(group, total, before, after, emit);
+            // The horizon moves for every group that has a level to carry.
+            for group in self.totals.keys() {
+                changes.entry(*group).or_default();
             }
         }
         for (group, mut changes) in changes {
             changes.sort_unstable();
-            self.change(group, &changes, before, after, emit);
+            self.update(group, &changes, before, after, emit);
         }
     }
 
-    /// The horizon moves: windows get, or lose, the level that is carried into them.
-    fn carry(
-        &self,
-        group: GaugeGroup,
-        total: i64,
-        before: Option<TimeMs>,
-        after: Option<TimeMs>,
-        emit: &mut impl FnMut(GaugeGroup, TimeMs, i64),
-    ) {
-        let (Some(before), Some(after)) = (before, after) else { return };
-        let (first, last, sign) = if after > before { (before, after, 1) } else { (after, before, -1) };
-        for start_ms in self.windows_after(first, last) {
-            emit(group, start_ms, sign * total);
-        }
-    }
-
-    /// Windows in (from, to].
-    fn windows_after(&self, from: TimeMs, to: TimeMs) -> impl Iterator<Item = TimeMs> + use<> {
-        let length_ms = self.window.length_ms();
-        (1..=(to - from) / length_ms).map(move |number| from + number * length_ms)
-    }
-
-    /// Adds the sorted changes of a group to all windows from theirs to the horizon.
-    fn change(
+    /// What the windows of one group gain from sorted changes and from the horizon's move from `before` to `after`.
+    ///
+    /// Up to both horizons a window gains the changes up to it. Windows that are new with a later horizon also get the
+    /// level from before. Windows beyond an earlier horizon lose what they held: the level from before less the old
+    /// changes after them, all of which are taken back in this very epoch.
+    fn update(
         &mut self,
         group: GaugeGroup,
         changes: &[(TimeMs, i64)],
@@ -105,24 +86,33 @@ impl Levels {
         emit: &mut impl FnMut(GaugeGroup, TimeMs, i64),
     ) {
         let delta: i64 = changes.iter().map(|(_, delta)| delta).sum();
-        let total = self.totals.entry(group).or_default();
-        *total += delta;
-        if *total == 0 {
-            self.totals.remove(&group);
+        let total = self.totals.remove(&group).unwrap_or(0);
+        if total + delta != 0 {
+            self.totals.insert(group, total + delta);
         }
-        let (Some(&(first, _)), Some(horizon)) = (changes.first(), before.max(after)) else { return };
-        // Windows after the new horizon are gone. `carry` took the old total out of them; what they really held is that
-        // minus the old changes after them, all of which are taken back in this very epoch.
-        let gone_after = after.filter(|after| Some(*after) < before);
-        let first = gone_after.map_or(first, |gone_after| first.min(gone_after + self.window.length_ms()));
-        let (mut level, mut next) = (0, 0);
-        for start_ms in std::iter::once(first).chain(self.windows_after(first, horizon)) {
-            while let Some((_, delta)) = changes.get(next).filter(|(at, _)| *at <= start_ms) {
-                level += delta;
+        let Some(horizon) = before.max(after) else { return };
+        let length_ms = self.window.length_ms();
+        let (edge, extra) = match (before, after) {
+            (Some(before), Some(after)) if after > before => (before + length_ms, total),
+            (Some(before), Some(after)) if after < before => (after + length_ms, -(total + delta)),
+            _ => (TimeMs::MAX, 0),
+        };
+        // Between these windows the gain is constant, so a stretch without any costs nothing however long it is.
+        let mut steps: Vec<TimeMs> = changes.iter().map(|(at, _)| *at).chain([edge]).collect();
+        steps.sort_unstable();
+        steps.dedup();
+        let end = horizon + length_ms;
+        let (mut gain, mut next) = (0, 0);
+        for (number, &step) in steps.iter().enumerate() {
+            while let Some((_, delta)) = changes.get(next).filter(|(at, _)| *at <= step) {
+                gain += delta;
                 next += 1;
             }
-            let gone = gone_after.is_some_and(|gone_after| start_ms > gone_after);
-            emit(group, start_ms, if gone { level - delta } else { level });
+            let gain = gain + if step >= edge { extra } else { 0 };
+            let until = steps.get(number + 1).map_or(end, |following| *following.min(&end));
+            if gain != 0 && step < until {
+                (0..(until - step) / length_ms).for_each(|window| emit(group, step + window * length_ms, gain));
+            }
         }
     }
 }
@@ -154,10 +144,8 @@ pub fn gauges<'scope>(
                 let mut output = output.activate();
                 let mut session = output.session(&batch.capabilities[0]);
                 levels.process(items, &mut |group, start_ms, level| {
-                    if level != 0 {
-                        let (cell, tally) = contribution(Moment::Unattended(level), start_ms, window, group);
-                        session.give((cell, batch.epoch, tally));
-                    }
+                    let (cell, tally) = contribution(Moment::Unattended(level), start_ms, window, group);
+                    session.give((cell, batch.epoch, tally));
                 });
             }
         }

@@ -10,7 +10,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use contactflow_schemas::prediction::{Prediction, TextKey, TextRequest};
 use contactflow_schemas::symbol::FastHash;
@@ -43,18 +43,30 @@ pub trait Model {
 
 /// Texts of this process that wait for their prediction; sources pause while it is too large.
 #[derive(Clone, Debug, Default)]
-pub struct Backlog(Arc<AtomicUsize>);
+pub struct Backlog {
+    texts: Arc<AtomicUsize>,
+    cancelled: Arc<AtomicBool>,
+}
 
 impl Backlog {
     /// How many.
     pub fn texts(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.texts.load(Ordering::Relaxed)
+    }
+
+    /// Gives all of them up: the job fails, and must not wait for the model.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
     }
 
     fn change(&self, from: usize, to: usize) {
         // Each operator only ever takes back what it added, so the sum cannot underflow.
-        self.0.fetch_add(to, Ordering::Relaxed);
-        self.0.fetch_sub(from, Ordering::Relaxed);
+        self.texts.fetch_add(to, Ordering::Relaxed);
+        self.texts.fetch_sub(from, Ordering::Relaxed);
     }
 }
 
@@ -94,7 +106,7 @@ pub fn infer<'scope, M: Model + 'static>(
                 }
                 let waiting = queue.len() + model.in_flight();
                 backlog.change(std::mem::replace(&mut reported, waiting), waiting);
-                if frontier.is_empty() && waiting == 0 {
+                if (frontier.is_empty() && waiting == 0) || backlog.is_cancelled() {
                     capability = None;
                 }
             }

@@ -1,8 +1,7 @@
 //! The operator against models that answer late, in another order, or not before they are asked twice.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::rc::Rc;
+use std::sync::Mutex;
 
 use contactflow_schemas::prediction::{Outcome, Sentiment};
 use timely::dataflow::operators::vec::Input;
@@ -14,7 +13,7 @@ use super::*;
 struct Slow {
     waiting: Vec<TextRequest>,
     idle: usize,
-    asked: Rc<RefCell<Vec<String>>>,
+    asked: Arc<Mutex<Vec<String>>>,
     activator: SyncActivator,
 }
 
@@ -23,7 +22,7 @@ impl Model for Slow {
         if self.waiting.len() > 2 {
             return Err(requests);
         }
-        self.asked.borrow_mut().extend(requests.iter().map(|request| request.text.clone()));
+        self.asked.lock().unwrap().extend(requests.iter().map(|request| request.text.clone()));
         self.waiting.extend(requests);
         Ok(())
     }
@@ -31,7 +30,7 @@ impl Model for Slow {
     fn drain(&mut self) -> Vec<Prediction> {
         let _ = self.activator.activate();
         self.idle += 1;
-        if self.idle % 3 != 0 {
+        if !self.idle.is_multiple_of(3) {
             return Vec::new();
         }
         let sentiment = Sentiment { negative: 0, neutral: 0, positive: 10_000 };
@@ -46,18 +45,18 @@ impl Model for Slow {
 
 #[test]
 fn every_distinct_text_is_asked_once_and_answered_once_and_no_epoch_waits() {
-    let asked = Rc::new(RefCell::new(Vec::new()));
-    let answers = Rc::new(RefCell::new(BTreeMap::<TextKey, isize>::new()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let answers = Arc::new(Mutex::new(BTreeMap::<TextKey, isize>::new()));
     let backlog = Backlog::default();
-    let (asked_by_model, seen, observed) = (Rc::clone(&asked), Rc::clone(&answers), backlog.clone());
+    let (asked_by_model, seen, observed) = (Arc::clone(&asked), Arc::clone(&answers), backlog.clone());
     timely::execute_directly(move |worker| {
         let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, texts) = scope.new_input();
             let connect = move |activator| Slow { waiting: Vec::new(), idle: 0, asked: asked_by_model, activator };
             let predictions = infer(texts, backlog, connect);
-            let seen = Rc::clone(&seen);
+            let seen = Arc::clone(&seen);
             let counted = predictions.inner.inspect(move |(prediction, _, diff)| {
-                *seen.borrow_mut().entry(prediction.key).or_default() += diff;
+                *seen.lock().unwrap().entry(prediction.key).or_default() += diff;
             });
             (input, counted.probe().0)
         });
@@ -80,8 +79,8 @@ fn every_distinct_text_is_asked_once_and_answered_once_and_no_epoch_waits() {
         }
         assert_eq!(observed.texts(), 0);
     });
-    let mut asked = asked.borrow().clone();
+    let mut asked = asked.lock().unwrap().clone();
     asked.sort();
     assert_eq!(asked, ["a", "b", "c", "d"]);
-    assert_eq!(answers.borrow().values().copied().collect::<Vec<_>>(), [1, 1, 1, 1]);
+    assert_eq!(answers.lock().unwrap().values().copied().collect::<Vec<_>>(), [1, 1, 1, 1]);
 }

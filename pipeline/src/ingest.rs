@@ -4,7 +4,7 @@
 //! epochs, one per [`Ingest::epoch_rows`] rows, so that downstream state is brought up to date in steps of bounded size.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -63,12 +63,18 @@ pub struct IngestProgress {
     /// Rows per finished file.
     files: Mutex<BTreeMap<String, u64>>,
     failure: Mutex<Option<StoreError>>,
+    cancelled: AtomicBool,
 }
 
 impl IngestProgress {
     /// Rows of each finished file.
     pub fn rows_by_file(&self) -> BTreeMap<String, u64> {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Makes every reader stop where it is; nothing of this run is committed any more.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 
     /// Takes the error that stopped a reader, if one did.
@@ -84,6 +90,8 @@ pub struct Ingest {
     pub roots: Arc<Vec<Root>>,
     /// Rows per minor epoch and reader.
     pub epoch_rows: u64,
+    /// Texts are wanted: there is a model.
+    pub texts: bool,
     /// Readers pause while more texts than this wait for the model.
     pub backlog_texts_max: usize,
     /// Shared counters.
@@ -178,6 +186,9 @@ pub fn read_files<'scope>(
                 });
                 shift.files.extend(files.drain(..));
             });
+            if ingest.progress.cancelled.load(Ordering::Relaxed) {
+                shifts.clear();
+            }
             let Some(mut entry) = shifts.first_entry() else { return };
             let shift = entry.get_mut();
             let epoch = *shift.capabilities[0].time();
@@ -217,7 +228,7 @@ pub fn read_files<'scope>(
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {
     match row {
         Ok(normalised) => {
-            normalised.text.into_iter().for_each(text);
+            normalised.text.filter(|_| ingest.texts).into_iter().for_each(text);
             Incoming::Delivery(normalised.delivery)
         }
         Err(rejected) => {

@@ -12,9 +12,12 @@ impl PooledModel {
     /// Connects worker `index` of this process; `wake` is activated when answers are ready.
     pub fn connect(devices: &DevicePool, index: usize, wake: SyncActivator) -> Self {
         // Waking fails only when the worker is gone, and then nobody waits.
-        Self(devices.handle(index, Box::new(move || {
-            let _ = wake.activate();
-        })))
+        Self(devices.handle(
+            index,
+            Box::new(move || {
+                let _ = wake.activate();
+            }),
+        ))
     }
 }
 
@@ -32,7 +35,7 @@ impl Model for PooledModel {
     }
 }
 
-/// Inference switched off: takes every text and never has an answer to give, so turns stay unscored.
+/// Inference switched off: no text is read, none has an answer, and every turn stays unscored.
 pub struct NoModel;
 
 impl Model for NoModel {

@@ -51,7 +51,9 @@ impl JobError {
         matches!(
             self,
             Self::Settings(_)
-                | Self::Store(StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. })
+                | Self::Store(
+                    StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
+                )
                 | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
         )
     }
@@ -111,6 +113,7 @@ pub fn run(
         ingest: Ingest {
             roots: Arc::new(roots),
             epoch_rows: settings.epoch_rows,
+            texts: devices.is_some(),
             backlog_texts_max: settings.inference.backlog_texts_max,
             progress: Arc::clone(progress),
         },
@@ -131,15 +134,14 @@ fn start_devices(settings: &JobSettings) -> Result<Option<Arc<DevicePool>>, JobE
     if !inference.enabled {
         return Ok(None);
     }
-    let placement = Placement::detect(inference.devices.as_deref())?;
+    let placement = Placement::detect(inference.devices.as_deref(), settings.workers)?;
     Ok(Some(Arc::new(DevicePool::start(&inference.model, placement, inference.limits)?)))
 }
 
 fn start_workers(shared: &Arc<shared::Shared>) -> Result<(), JobError> {
     let config = timely::Config::process(shared.settings.workers);
     let for_workers = Arc::clone(shared);
-    let guards =
-        timely::execute(config, move |worker| round::work(worker, &for_workers)).map_err(JobError::Workers)?;
+    let guards = timely::execute(config, move |worker| round::work(worker, &for_workers)).map_err(JobError::Workers)?;
     for result in guards.join() {
         result.map_err(JobError::Workers)?;
     }

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use contactflow_operators::conversation::AsOf;
 use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
+use contactflow_operators::conversation::AsOf;
 use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
@@ -25,9 +25,9 @@ use differential_dataflow::trace::{Trace, TraceReader};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Inspect;
-use timely::dataflow::operators::vec::Broadcast;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::{Handle, Probe};
+use timely::dataflow::operators::vec::Broadcast;
 use timely::progress::Antichain;
 
 use crate::sink::{

@@ -19,16 +19,18 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// The devices that `setting` names; without one, or if it is `auto`, those of [`automatic`](Self::automatic).
+    /// The devices that `setting` names; without one, or if it is `auto`, those of [`automatic`](Self::automatic) for a
+    /// process of `workers` workers.
     ///
     /// # Errors
     /// As [`parse`](Self::parse).
-    pub fn detect(setting: Option<&str>) -> Result<Self> {
+    pub fn detect(setting: Option<&str>, workers: usize) -> Result<Self> {
         let cuda_devices =
             if Cuda::is_available() { usize::try_from(Cuda::device_count()).unwrap_or_default() } else { 0 };
         match setting {
             Some(setting) if setting.trim() != AUTOMATIC => Self::parse(setting, cuda_devices),
-            _ => Ok(Self::automatic(cuda_devices, cores())),
+            // A CPU device without a worker of its own would never be asked.
+            _ => Ok(Self::automatic(cuda_devices, cores().min(workers))),
         }
     }
 

@@ -77,7 +77,7 @@ pub(crate) fn run(scorer: impl TextScorer, messages: Receiver<Message>, shared: 
         // The payload is not quoted: it may hold the text.
         Err(_) => "the inference thread panicked".to_owned(),
     };
-    tracing::info!(reason, "inference thread ends");
+    tracing::debug!(reason, "inference thread ends");
     // The receiver goes first, so that no submission is accepted into the queue after the last look at it.
     drop(messages);
     shared.end(reason);

@@ -39,8 +39,8 @@ pub enum Detector {
 pub struct Point {
     /// Start of the window.
     pub start_ms: TimeMs,
-    /// Value; none where the window has none.
-    pub value_milli: Option<i64>,
+    /// Value.
+    pub value_milli: i64,
     /// Observations behind the value; for counts it does not matter.
     pub observations: i64,
 }
@@ -51,7 +51,7 @@ pub struct Score {
     /// Start of the window.
     pub start_ms: TimeMs,
     /// Observed value.
-    pub observed_milli: Option<i64>,
+    pub observed_milli: i64,
     /// Expected value.
     pub expected_milli: i64,
     /// Lower bound of the normal range.
@@ -95,8 +95,7 @@ impl Detector {
 
 /// Scores every window of a series whose points are ascending and of one length.
 pub fn score_series(detector: Detector, window: Window, points: &[Point]) -> Vec<Score> {
-    let values: Vec<Option<f64>> =
-        points.iter().map(|point| point.value_milli.map(|value| detector.forward(value as f64 / 1e3))).collect();
+    let values: Vec<f64> = points.iter().map(|point| detector.forward(point.value_milli as f64 / 1e3)).collect();
     let mut season = Vec::with_capacity(DAYS as usize);
     let mut residuals: VecDeque<(TimeMs, f64)> = VecDeque::new();
     let mut scores = Vec::with_capacity(points.len());
@@ -111,7 +110,7 @@ pub fn score_series(detector: Detector, window: Window, points: &[Point]) -> Vec
         let expected = median(&mut season);
         let sigma = spread(&residuals, &mut season, expected).max(detector.sigma_min(point.observations));
         scores.push(score(detector, point, values[position], expected, sigma));
-        residuals.extend(values[position].map(|value| (point.start_ms, (value - expected).abs())));
+        residuals.push_back((point.start_ms, (values[position] - expected).abs()));
     }
     scores
 }
@@ -127,10 +126,10 @@ fn spread(residuals: &VecDeque<(TimeMs, f64)>, season: &mut [f64], expected: f64
 }
 
 /// Earlier values of the same season: weeks apart first, days apart where there are too few.
-fn seasonal_values(window: Window, earlier: &[Point], values: &[Option<f64>], start_ms: TimeMs, season: &mut Vec<f64>) {
+fn seasonal_values(window: Window, earlier: &[Point], values: &[f64], start_ms: TimeMs, season: &mut Vec<f64>) {
     let at = |time_ms: TimeMs| {
         let position = earlier.binary_search_by_key(&time_ms, |point| point.start_ms).ok()?;
-        values[position]
+        Some(values[position])
     };
     season.clear();
     if window == Window::Hour {
@@ -156,10 +155,10 @@ fn same_part_of_week(start_ms: TimeMs, days_before: i64) -> bool {
     weekend(start_ms) == weekend(start_ms - days_before * DAY_MS)
 }
 
-fn score(detector: Detector, point: &Point, observed: Option<f64>, expected: f64, sigma: f64) -> Score {
+fn score(detector: Detector, point: &Point, observed: f64, expected: f64, sigma: f64) -> Score {
     let milli = |value: f64| (detector.backward(value) * 1e3).round() as i64;
     // |z| / (|z| + bound): 0 at the expectation, one half at the bounds, monotone, never saturated.
-    let sigmas = observed.map_or(0.0, |observed| (observed - expected).abs() / sigma);
+    let sigmas = (observed - expected).abs() / sigma;
     Score {
         start_ms: point.start_ms,
         observed_milli: point.value_milli,
@@ -188,11 +187,7 @@ mod tests {
         (0..21 * 24)
             .map(|hour| {
                 let usual = 20 + 15 * i64::from((8..20).contains(&(hour % 24))) + (hour * 7) % 5;
-                Point {
-                    start_ms: hour * HOUR_MS,
-                    value_milli: Some(change(hour).unwrap_or(usual) * 1_000),
-                    observations: 1,
-                }
+                Point { start_ms: hour * HOUR_MS, value_milli: change(hour).unwrap_or(usual) * 1_000, observations: 1 }
             })
             .collect()
     }

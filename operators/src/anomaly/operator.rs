@@ -40,7 +40,7 @@ pub enum SeriesKind {
     Csat,
 }
 
-/// How long an idle series goes on.
+/// How long an idle series is taken to count 0.
 const IDLE_MAX_MS: i64 = 14 * DAY_MS;
 
 /// Values over at least this many observations are steady enough to be compared.
@@ -134,6 +134,11 @@ pub struct SeriesKey {
 }
 
 impl SeriesKey {
+    /// A channel's count of an empty window is 0: that is how a silent channel shows.
+    fn counts_silence(&self) -> bool {
+        self.kind.detector() == Detector::Count && self.agent.is_none()
+    }
+
     fn stable_hash(&self) -> u64 {
         let agent = self.agent.map_or(1, Symbol::stable_hash);
         mix(self.tenant.stable_hash() ^ mix(self.channel.stable_hash()) ^ agent.rotate_left(17) ^ self.kind as u64)
@@ -222,39 +227,42 @@ impl Series {
     /// Scores the complete windows of a series: those before the window that holds as_of.
     fn score(&self, key: &SeriesKey, horizon_ms: TimeMs) -> Vec<AnomalyScore> {
         let Some(values) = self.values.get(key) else { return Vec::new() };
-        let Some((&first_ms, _)) = values.first_key_value() else { return Vec::new() };
-        let length_ms = self.window.length_ms();
-        // A channel's count of an empty window is 0: that is how a silent channel shows. After two weeks of silence it
-        // is no longer expected to speak.
-        let Some((&last_ms, _)) = values.last_key_value() else { return Vec::new() };
-        let horizon_ms = horizon_ms.min(last_ms + length_ms + IDLE_MAX_MS);
-        let empty = (key.kind.detector() == Detector::Count && key.agent.is_none()).then_some((0, 1));
-        let points: Vec<Point> = (0..(horizon_ms - first_ms) / length_ms)
-            .map(|number| first_ms + number * length_ms)
-            .map(|start_ms| {
-                let value = values.get(&start_ms).copied().or(empty);
-                let (value_milli, observations) = value.unzip();
-                Point { start_ms, value_milli, observations: observations.unwrap_or(0) }
-            })
-            .collect();
+        let points = points(values, key.counts_silence(), self.window.length_ms(), horizon_ms);
         let scores = score_series(key.kind.detector(), self.window, &points);
         let row = |score: super::Score| AnomalyScore {
             day: day_of(score.start_ms),
             window_start_ms: score.start_ms,
-            window_ms: length_ms,
+            window_ms: self.window.length_ms(),
             tenant: key.tenant,
             channel: key.channel,
             agent: key.agent,
             kpi: Symbol::new(key.kind.column()),
-            observed_milli: score.observed_milli.map(|value| key.kind.publish_milli(value)),
+            observed_milli: Some(key.kind.publish_milli(score.observed_milli)),
             expected_milli: key.kind.publish_milli(score.expected_milli),
             lower_milli: key.kind.publish_milli(score.lower_milli),
             upper_milli: key.kind.publish_milli(score.upper_milli),
             score_millionths: score.score_millionths,
         };
-        // Windows without a value have nothing to be odd about.
-        scores.into_iter().filter(|score| score.observed_milli.is_some()).map(row).collect()
+        scores.into_iter().map(row).collect()
     }
+}
+
+/// The complete windows of a series, those before `horizon_ms`. With `silence`, a window without a value counts 0, for
+/// a while after the last value: nobody expects a channel to speak that has been idle for long.
+fn points(values: &BTreeMap<TimeMs, (i64, i64)>, silence: bool, length_ms: i64, horizon_ms: TimeMs) -> Vec<Point> {
+    let mut points = Vec::with_capacity(values.len());
+    let mut starts = values.range(..horizon_ms).peekable();
+    while let Some((&start_ms, &(value_milli, observations))) = starts.next() {
+        points.push(Point { start_ms, value_milli, observations });
+        let next_ms = starts.peek().map_or(horizon_ms, |(next_ms, _)| **next_ms);
+        let idle = if silence { (next_ms.min(start_ms + IDLE_MAX_MS) - start_ms - 1) / length_ms } else { 0 };
+        points.extend((1..=idle).map(|number| Point {
+            start_ms: start_ms + number * length_ms,
+            value_milli: 0,
+            observations: 1,
+        }));
+    }
+    points
 }
 
 /// Keeps the anomaly scores of all series, routed by series.

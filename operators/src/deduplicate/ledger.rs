@@ -51,6 +51,8 @@ pub struct Ledger {
     index: HashTable<u32>,
     blocks: Vec<Vec<Slot>>,
     pending: HashMap<EventKey, Vec<Pending>, FastHash>,
+    /// Rejected rows without an identity, by position: a file that is read again replaces its rows.
+    anonymous: HashMap<(Symbol, u64), Reject, FastHash>,
     latest: Latest,
 }
 
@@ -73,16 +75,27 @@ impl Ledger {
 
     /// Takes in a rejected row.
     pub fn reject(&mut self, row: RejectedRow, effects: &mut Effects) {
+        let position = (row.reject.file, row.reject.row);
         let Some(key) = row.key else {
-            effects.rejects.push((row.reject, 1));
+            effects.rejects.push((row.reject.clone(), 1));
+            let before = self.anonymous.insert(position, row.reject);
+            effects.rejects.extend(before.map(|reject| (reject, -1)));
             return;
         };
-        let superseded = self.find(key).is_some_and(|slot| slot.version >= row.version);
-        if !superseded {
-            effects.rejects.push((row.reject.clone(), 1));
-            let pending = Pending { version: row.version, conflict: None, reject: row.reject };
-            self.pending.entry(key).or_default().push(pending);
+        if self.find(key).is_some_and(|slot| slot.version >= row.version) {
+            return;
         }
+        let pending = self.pending.entry(key).or_default();
+        // The same row read again.
+        pending.retain(|other| {
+            let again = other.conflict.is_none() && (other.reject.file, other.reject.row) == position;
+            if again {
+                effects.rejects.push((other.reject.clone(), -1));
+            }
+            !again
+        });
+        effects.rejects.push((row.reject.clone(), 1));
+        pending.push(Pending { version: row.version, conflict: None, reject: row.reject });
     }
 
     /// Takes in a valid delivery.

@@ -115,7 +115,11 @@ pub(super) fn run(args: RunArgs) -> Result<(), CliError> {
     let stop = Stop::default();
     stop_on_signals(&stop);
     let summary = watch(&progress, || crate::run::run(&settings, mode, &progress, &stop))?;
-    if args.json { say(as_json(&summary)) } else { say(as_text(&summary, &settings.output)) }
+    if args.json {
+        say(as_json(&summary))
+    } else {
+        say(as_text(&summary, &settings.output))
+    }
     Ok(())
 }
 
@@ -131,8 +135,7 @@ fn stop_on_signals(stop: &Stop) {
     let stop = stop.clone();
     crate::store::runtime().spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
-        let (Ok(mut terminate), Ok(mut interrupt)) =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+        let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
         else {
             return;
         };

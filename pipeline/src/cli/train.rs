@@ -114,7 +114,8 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
         encoder_layers: args.encoder_layers,
         ..TrainOptions::default()
     };
-    let report = with_progress(|progress| contactflow_inference::train(&options, Device::cuda_if_available(), progress))?;
+    let report =
+        with_progress(|progress| contactflow_inference::train(&options, Device::cuda_if_available(), progress))?;
     if args.json {
         say(serde_json::to_string_pretty(&report).map_err(CliError::failure)?);
     } else {
@@ -141,9 +142,7 @@ pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-fn with_progress<T>(
-    work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, InferenceError>,
-) -> Result<T, CliError> {
+fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, InferenceError>) -> Result<T, CliError> {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg}") {
         bar.set_style(style);

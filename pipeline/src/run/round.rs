@@ -1,6 +1,5 @@
 //! The loop of one worker.
 
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use timely::worker::Worker;
@@ -21,7 +20,9 @@ struct ExitOnPanic;
 impl Drop for ExitOnPanic {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("contactflow: a worker met a broken invariant (see above) and the job ends; the last commit stands");
+            eprintln!(
+                "contactflow: a worker met a broken invariant (see above) and the job ends; the last commit stands"
+            );
             std::process::exit(101);
         }
     }
@@ -54,41 +55,54 @@ fn once(worker: &mut Worker, shared: &Shared, job: Job) {
     finish_round(worker, shared, &mut views, 1, true);
 }
 
-/// Round after round, until stopped.
+/// Round after round, until stopped; then the model is drained and everything committed.
 fn follow(worker: &mut Worker, shared: &Shared, job: Job) {
     let Job { mut files, probe, mut views } = job;
-    for round in 1.. {
+    let mut round = 0;
+    while !shared.is_ending() {
+        round += 1;
         files.advance_to(major_epoch(round));
+        let mut stopping = false;
         if worker.index() == 0 {
             match next_round(worker, shared, round == 1) {
-                Ok(assignments) => assignments.into_iter().for_each(|assignment| files.send(assignment)),
+                Ok(plan) => {
+                    stopping = plan.stopping;
+                    plan.assignments.into_iter().for_each(|assignment| files.send(assignment));
+                }
                 Err(error) => shared.fail(error),
             }
         }
         let end = major_epoch(round + 1);
         files.advance_to(end);
         worker.step_or_park_while(Some(PARK), || probe.less_than(&end) && !shared.has_failed());
-        finish_round(worker, shared, &mut views, round, round == 1);
-        if shared.has_failed() || shared.last_round.load(Ordering::SeqCst) {
-            return;
-        }
+        finish_round(worker, shared, &mut views, round, stopping);
     }
+    files.close();
+    worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
+    finish_round(worker, shared, &mut views, round + 1, true);
 }
 
-/// Waits, stepping the dataflow, until there is something to do: files, predictions, or the end.
-fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Vec<FileAssignment>, JobError> {
+/// What worker 0 decided for a round.
+struct Plan {
+    assignments: Vec<FileAssignment>,
+    stopping: bool,
+}
+
+/// Waits, stepping the dataflow, until there is something to do: files, predictions, or the end. The first round does
+/// not wait, so that a job that cannot write its tables says so at once.
+fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Plan, JobError> {
     let interval = Duration::from_millis(shared.settings.poll_interval_ms);
     let waiting_texts = shared.context.backlog.texts();
+    let mut scored = false;
     loop {
-        let assignments = assign(shared, !first)?;
-        let stopping = shared.stop.is_requested();
-        shared.last_round.store(stopping, Ordering::SeqCst);
-        let scored = shared.context.backlog.texts() != waiting_texts;
-        if first || stopping || scored || !assignments.is_empty() || shared.has_failed() {
-            return Ok(assignments);
+        let plan = Plan { assignments: assign(shared, true)?, stopping: shared.stop.is_requested() };
+        if first || scored || plan.stopping || !plan.assignments.is_empty() || shared.has_failed() {
+            return Ok(plan);
         }
         let until = Instant::now() + interval;
         worker.step_or_park_while(Some(PARK), || Instant::now() < until && !shared.stop.is_requested());
+        // Predictions are committed as often as files are looked for, not one by one.
+        scored = shared.context.backlog.texts() != waiting_texts;
     }
 }
 
@@ -97,8 +111,9 @@ fn assign(shared: &Shared, settled: bool) -> Result<Vec<FileAssignment>, JobErro
     Ok(shared.ledger().planner.plan(listing, settled))
 }
 
-/// Hands the changed partitions over; worker 0 commits when all have done so.
-fn finish_round(worker: &Worker, shared: &Shared, views: &mut crate::views::Views, round: u64, always: bool) {
+/// Hands the changed partitions over; worker 0 commits when all have done so, and decides for all whether this was the
+/// last round. It does so between two barriers, so that every worker takes the same decision from the same round.
+fn finish_round(worker: &Worker, shared: &Shared, views: &mut crate::views::Views, round: u64, stopping: bool) {
     let computed_at = Instant::now();
     if !shared.has_failed()
         && let Err(error) = views.write(&shared.writer, &shared.model_id)
@@ -106,12 +121,18 @@ fn finish_round(worker: &Worker, shared: &Shared, views: &mut crate::views::View
         shared.fail(error.into());
     }
     shared.wait_for_all();
-    if worker.index() == 0
-        && !shared.has_failed()
-        && (always || shared.writer.has_changes())
-        && let Err(error) = shared.commit(round, views.as_of_ms(), computed_at)
-    {
-        shared.fail(error);
+    if worker.index() == 0 {
+        // The first commit of a run says what the inputs hold now, even if that is nothing.
+        let due = !shared.has_committed() || shared.writer.has_changes();
+        if !shared.has_failed()
+            && due
+            && let Err(error) = shared.commit(round, views.as_of_ms(), computed_at)
+        {
+            shared.fail(error);
+        }
+        if stopping || shared.has_failed() {
+            shared.end();
+        }
     }
     shared.wait_for_all();
 }

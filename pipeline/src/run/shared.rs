@@ -48,8 +48,8 @@ pub(super) struct Shared {
     /// All workers have handed over, or have seen the commit.
     barrier: Barrier,
     failed: AtomicBool,
-    /// Set by worker 0 with the last round.
-    pub(super) last_round: AtomicBool,
+    /// Set by worker 0 between the barriers of the last round.
+    ending: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
@@ -70,7 +70,7 @@ impl Shared {
             stop,
             barrier: Barrier::new(settings.workers),
             failed: AtomicBool::new(false),
-            last_round: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
                 committer,
                 planner: FilePlanner::new(settings.workers),
@@ -90,6 +90,24 @@ impl Shared {
     pub(super) fn fail(&self, error: JobError) {
         self.ledger().failure.get_or_insert(error);
         self.failed.store(true, Ordering::SeqCst);
+        // What is still being read or scored is of no use any more.
+        self.context.ingest.progress.cancel();
+        self.context.backlog.cancel();
+    }
+
+    /// Lets every worker end after this round.
+    pub(super) fn end(&self) {
+        self.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// True once the last round is over.
+    pub(super) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::SeqCst)
+    }
+
+    /// True once this run has committed.
+    pub(super) fn has_committed(&self) -> bool {
+        self.ledger().commits > 0
     }
 
     /// True when some worker cannot go on.
