@@ -114,7 +114,11 @@ impl JobSettings {
         let shown = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|source| SettingsError::Unreadable { path: shown.clone(), source })?;
-        toml::from_str(&text).map_err(|error| SettingsError::Invalid { path: shown, detail: error.to_string() })
+        toml::from_str(&text).map_err(|error| {
+            // One sentence instead of the excerpt that the parser's own message draws over several lines.
+            let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
+            SettingsError::Invalid { path: shown, detail: format!("line {line}: {}", error.message()) }
+        })
     }
 
     /// Checks that everything needed is there and in range.

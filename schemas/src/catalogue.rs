@@ -166,7 +166,7 @@ pub static CATALOGUE: &[Kpi] = &[
     Kpi {
         name: "unattended_count",
         unit: "1",
-        summary: "Open conversations without any human reply at the end of the window",
+        summary: "Open conversations without any human reply at the end of the window, for at most 30 days each",
         shape: Shape::Gauge,
         measure: when!(Moment::Unattended(level) => Some(level)),
     },

@@ -332,6 +332,8 @@ pub enum Statement {
     Happened(ConversationKey, Box<Event>),
     /// It happened outside any conversation (dimensions, labels, requests).
     Outside {
+        /// `tenant_id`.
+        tenant: Symbol,
         /// `source`.
         source: Symbol,
         /// `event_id`.

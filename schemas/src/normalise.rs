@@ -88,7 +88,7 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let time_ms = event_time(row)?;
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
     if !event_type.needs_conversation() {
-        let statement = Statement::Outside { source, event_id };
+        let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id };
         return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
     }
     let conversation = required(row, Column::ConversationId)?;

@@ -12,8 +12,6 @@ use std::time::{Duration, Instant};
 
 /// How often a following job looks for files.
 const POLL_MS: u64 = 10;
-/// How long the round of the last file may take.
-const SETTLE: Duration = Duration::from_millis(250);
 /// A file that a following job has not read by then is taken for lost.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -78,9 +76,6 @@ fn follow(settings: &JobSettings, input: &Path, files: &[(String, Vec<u8>)]) -> 
     scope(|threads| {
         let job = threads.spawn(|| run(settings, Mode::Follow, &progress, &stop));
         let fed = feed(input, files, &progress, &job);
-        // Files are told when they are read, before their round ends. A stop that falls on the very end of a round makes
-        // some workers leave and the others wait for them for ever, a known fault of following jobs.
-        sleep(SETTLE);
         stop.request();
         // What the job says explains best why it could not be fed.
         job.join().map_err(|_| anyhow!("the job panicked"))??;

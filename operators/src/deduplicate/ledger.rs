@@ -189,7 +189,7 @@ impl Ledger {
                 effects.changes.push((conversation, Change::Put(event)));
             }
             // Removed, or moved out of its conversation.
-            Statement::Retracted { source, event_id } | Statement::Outside { source, event_id } => {
+            Statement::Retracted { source, event_id } | Statement::Outside { source, event_id, .. } => {
                 effects.changes.extend(before_in.map(|from| (from, Change::Remove { source, event_id })));
             }
         }
@@ -251,9 +251,8 @@ fn identity_of(delivery: &Delivery) -> Identity {
         Statement::Happened(conversation, event) => {
             (Some(conversation.tenant), Some(event.source), Some(event.event_id.to_string()))
         }
-        Statement::Retracted { source, event_id } | Statement::Outside { source, event_id } => {
-            (None, Some(*source), Some(event_id.to_string()))
-        }
+        Statement::Outside { tenant, source, event_id } => (Some(*tenant), Some(*source), Some(event_id.to_string())),
+        Statement::Retracted { source, event_id } => (None, Some(*source), Some(event_id.to_string())),
     }
 }
 

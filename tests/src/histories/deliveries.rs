@@ -26,7 +26,7 @@ pub(super) fn deliver(world: &mut World, events: Vec<Value>, noise: u64) -> Vec<
                 (2, spoilt_correction),
             ]);
             copies = oddity(world, event, &events);
-        } else if conflicts < CONFLICTS && is_told(event) && world.dice.chance(noise / 12) {
+        } else if conflicts < CONFLICTS && world.dice.chance(noise / 12) {
             conflicts += 1;
             copies = conflicting(world, event);
         }
@@ -50,12 +50,6 @@ pub(super) fn deliver(world: &mut World, events: Vec<Value>, noise: u64) -> Vec<
         rows.insert(place, unplaced(line));
     }
     rows
-}
-
-/// Whether an event is of a type that belongs to a conversation. Of all others the product does not keep the tenant,
-/// so the rejects of their conflicts have none: a known difference.
-fn is_told(event: &Value) -> bool {
-    !event["event_type"].as_str().is_some_and(|kind| super::story::DIMENSIONS.contains(&kind))
 }
 
 /// The same event again, said a little differently.
