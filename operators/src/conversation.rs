@@ -9,11 +9,13 @@ mod fold;
 mod history;
 mod operator;
 mod preparation;
+mod view;
 
 pub use difference::Differences;
-pub use fold::{Credit, LevelChange, SILENCE_AFTER_MS, UNATTENDED_MAX_MS, View, view};
+pub use fold::view;
 pub use history::{Change, History, apply, order};
 pub use operator::{AsOf, Conversations, conversations};
+pub use view::{Credit, LevelChange, SILENCE_AFTER_MS, UNATTENDED_MAX_MS, View};
 
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::symbol::Symbol;

@@ -9,7 +9,7 @@ use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::{FastHash, Symbol};
 use contactflow_schemas::tally::{Slot, Tally};
 
-use super::fold::{Credit, View};
+use super::view::{Credit, LevelChange, View};
 use super::{GaugeChange, GaugeGroup};
 use crate::difference::TallyDiff;
 
@@ -60,13 +60,7 @@ impl Differences {
         }
     }
 
-    fn levels(
-        &mut self,
-        key: ConversationKey,
-        channel: Option<Symbol>,
-        levels: Vec<super::fold::LevelChange>,
-        sign: i64,
-    ) {
+    fn levels(&mut self, key: ConversationKey, channel: Option<Symbol>, levels: Vec<LevelChange>, sign: i64) {
         let Some(channel) = channel else { return };
         self.levels.extend(levels.into_iter().map(|level| {
             let group = GaugeGroup { tenant: key.tenant, channel, agent: level.agent };

@@ -4,62 +4,18 @@
 //! know: facts per cycle, moments credited to agents, changes of the unattended level, turns to score, rejects. The
 //! rules are numbered in `pipeline/decisions/0001-kpi-fine-print.md`; comments refer to those numbers.
 
+mod unattended;
+
 use contactflow_schemas::catalogue::Moment;
 use contactflow_schemas::clock::{TimeMs, day_of};
 use contactflow_schemas::event::{ActorType, Body, ConversationKey, Direction, Event, TextRef, Visibility};
 use contactflow_schemas::facts::{CycleFacts, Speaker, Turn};
 use contactflow_schemas::normalise::speaker;
-use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::Symbol;
 
+use self::unattended::Unattended;
 use super::preparation::Preparation;
-
-/// τ of rule 20: how long a customer message may stay without reply before the dialogue counts as silent, ms.
-pub const SILENCE_AFTER_MS: i64 = 24 * 3_600_000;
-
-/// Rule 21: how long a conversation may be unattended before it is given up and leaves the level, ms.
-pub const UNATTENDED_MAX_MS: i64 = 30 * 24 * 3_600_000;
-
-/// A moment, when it happened, and who is credited with it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Credit {
-    /// Event time.
-    pub time_ms: TimeMs,
-    /// The agent, or nobody.
-    pub agent: Option<Symbol>,
-    /// What happened.
-    pub moment: Moment,
-}
-
-/// A change of the number of unattended conversations of an agent (or of nobody).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LevelChange {
-    /// From when.
-    pub time_ms: TimeMs,
-    /// Whose level.
-    pub agent: Option<Symbol>,
-    /// +1 or −1.
-    pub delta: i64,
-}
-
-/// Everything that follows from the history of one conversation as of one time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct View {
-    /// The conversation's channel; none when it never opened.
-    pub channel: Option<Symbol>,
-    /// One entry per cycle.
-    pub facts: Vec<CycleFacts>,
-    /// What KPIs count.
-    pub credits: Vec<Credit>,
-    /// The unattended level.
-    pub levels: Vec<LevelChange>,
-    /// Messages to score.
-    pub turns: Vec<Turn>,
-    /// Rows that turned out to be unusable.
-    pub rejects: Vec<Reject>,
-    /// The view changes when as_of passes one of these times.
-    pub deadlines_ms: Vec<TimeMs>,
-}
+use super::view::{Credit, SILENCE_AFTER_MS, UNATTENDED_MAX_MS, View};
 
 /// Computes the view of a conversation whose events are in order, as of `as_of_ms`.
 pub fn view(key: ConversationKey, events: &[Event], as_of_ms: TimeMs) -> View {
@@ -120,16 +76,6 @@ struct Fold<'a> {
     turns: i64,
     last_speaker: Option<ActorType>,
     unattended: Option<Unattended>,
-}
-
-/// A stretch of being unattended (rule 21).
-#[derive(Clone, Copy)]
-struct Unattended {
-    /// Whose level counts it.
-    agent: Option<Symbol>,
-    since_ms: TimeMs,
-    /// It lasted too long and counts no more.
-    given_up: bool,
 }
 
 impl<'a> Fold<'a> {
@@ -412,43 +358,6 @@ impl<'a> Fold<'a> {
 
     fn owner_at(&self, time_ms: TimeMs) -> Option<Symbol> {
         self.owners.iter().rev().find(|(from_ms, _)| *from_ms <= time_ms).and_then(|(_, owner)| *owner)
-    }
-
-    fn change_level(&mut self, time_ms: TimeMs, agent: Option<Symbol>, delta: i64) {
-        self.view.levels.push(LevelChange { time_ms, agent, delta });
-    }
-
-    /// Rule 21: keeps the unattended level in step with the state after an event at `time_ms`.
-    fn update_unattended(&mut self, time_ms: TimeMs) {
-        // Events before the creation act at the creation.
-        let time_ms = time_ms.max(self.created_ms);
-        self.give_up_unattended(time_ms);
-        let before = self.unattended;
-        let agent = (!self.resolved && !self.replied).then_some(self.owner);
-        if agent == before.map(|stretch| stretch.agent) {
-            return;
-        }
-        if let Some(stretch) = before.filter(|stretch| !stretch.given_up) {
-            self.change_level(time_ms, stretch.agent, -1);
-        }
-        self.unattended = agent.map(|agent| {
-            // A change of owner goes on with the stretch.
-            let stretch = before.unwrap_or(Unattended { agent, since_ms: time_ms, given_up: false });
-            Unattended { agent, ..stretch }
-        });
-        if let Some(stretch) = self.unattended.filter(|stretch| !stretch.given_up) {
-            self.change_level(time_ms, stretch.agent, 1);
-        }
-    }
-
-    /// Ends the level of a stretch that is too long by `time_ms`.
-    fn give_up_unattended(&mut self, time_ms: TimeMs) {
-        let Some(stretch) = self.unattended.filter(|stretch| !stretch.given_up) else { return };
-        let given_up_ms = stretch.since_ms + UNATTENDED_MAX_MS;
-        if time_ms > given_up_ms {
-            self.change_level(given_up_ms, stretch.agent, -1);
-            self.unattended = Some(Unattended { given_up: true, ..stretch });
-        }
     }
 
     fn finish(mut self, events: &[Event], as_of_ms: TimeMs) -> View {
