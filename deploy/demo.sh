@@ -2,12 +2,12 @@
 # `make demo`: a generated month of a small contact centre through the job, from nothing but the registries.
 #
 # DEMO_OUTPUT         where events and tables go (default: demo-output; its events and tables are removed first)
-# DEMO_CONVERSATIONS  size of the month (default: 12000)
+# DEMO_CONVERSATIONS  size of the month (default: 20000)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 OUTPUT="${DEMO_OUTPUT:-demo-output}"
-CONVERSATIONS="${DEMO_CONVERSATIONS:-12000}"
+CONVERSATIONS="${DEMO_CONVERSATIONS:-20000}"
 BIN="${CARGO_TARGET_DIR:-target}/debug/contactflow"
 
 step() { printf '\n== %s\n' "$*"; }
@@ -17,9 +17,9 @@ deploy/setup.sh
 step "build"
 cargo build --workspace --bins --locked
 
-step "generate: $CONVERSATIONS conversations, 30 agents, 30 days, with planted incidents"
+step "generate: $CONVERSATIONS conversations, 40 agents, 30 days, with planted incidents"
 rm -rf "$OUTPUT/events" "$OUTPUT/tables"
-"$BIN" generate --output "$OUTPUT/events" --conversations "$CONVERSATIONS" --agents 30 --days 30
+"$BIN" generate --output "$OUTPUT/events" --conversations "$CONVERSATIONS" --agents 40 --days 30
 step "run"
 "$BIN" run --once --input "$OUTPUT/events" --output "$OUTPUT/tables" --workers 2
 step "planted incidents and what the anomaly scores say"

@@ -71,8 +71,8 @@ fn equal_rows_in_any_order_give_equal_bytes() {
 #[test]
 fn bytes_are_those_of_every_other_process_and_version() {
     let golden = [
-        ("kpi_agent_channel_hour", "2a7567493e99c6da"),
-        ("kpi_channel_day", "4e5de6e99e0f6ba9"),
+        ("kpi_agent_channel_hour", "7afa02711119d220"),
+        ("kpi_channel_day", "a4d1b8208bc86ac0"),
         ("conversation_facts", "e92689b00e9acece"),
         ("message_scores", "5824435b96248269"),
         ("conversation_scores", "145583d06b13e348"),
