@@ -4,16 +4,19 @@ use std::borrow::Cow;
 use std::hint::black_box;
 
 use contactflow_benches::Story;
-use contactflow_operators::conversation::{Change, Differences, History, apply, order, view};
+use contactflow_operators::conversation::{Change, Context, Differences, History, apply, order, view};
 use contactflow_operators::deduplicate::{Effects, Ledger};
+use contactflow_operators::dimensions::TenantDimensions;
 use contactflow_schemas::aggregate::{RollUp, roll_up};
-use contactflow_schemas::catalogue::Moment;
+use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::columns::{Column, RawValue, Row};
 use contactflow_schemas::event::{Event, Origin, Statement};
 use contactflow_schemas::normalise::normalise;
+use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::Tally;
+use contactflow_schemas::windows::Windows;
 use criterion::{BatchSize, Criterion, Throughput};
 
 const AS_OF_MS: TimeMs = contactflow_benches::START_MS + 60 * contactflow_schemas::clock::DAY_MS;
@@ -36,19 +39,22 @@ fn conversation(criterion: &mut Criterion) {
     let packed = History::pack(&events);
     let late = late_event(story);
 
+    let (rules, windows, dimensions) = (KpiRules::default(), Windows::utc(), TenantDimensions::default());
+    let context = Context { rules: &rules, windows: &windows, dimensions: &dimensions, as_of_ms: AS_OF_MS };
+
     let mut group = criterion.benchmark_group("conversation");
-    group.bench_function("view", |bencher| bencher.iter(|| view(key, black_box(&events), AS_OF_MS)));
+    group.bench_function("view", |bencher| bencher.iter(|| view(&context, key, black_box(&events))));
     group.bench_function("pack", |bencher| bencher.iter(|| History::pack(black_box(&events))));
     group.bench_function("unpack", |bencher| bencher.iter(|| black_box(&packed).unpack()));
     // Everything that one late event costs in the conversation stage.
     group.bench_function("change", |bencher| {
         bencher.iter(|| {
             let mut events = black_box(&packed).unpack();
-            let before = view(key, &events, AS_OF_MS);
+            let before = view(&context, key, &events);
             apply(&mut events, [Change::Put(Box::new(late.clone()))]);
-            let after = view(key, &events, AS_OF_MS);
+            let after = view(&context, key, &events);
             let mut differences = Differences::default();
-            differences.add(key, before, after);
+            differences.add(&windows, key, before, after);
             (History::pack(&events), differences.take_cells().count())
         });
     });
@@ -67,9 +73,11 @@ fn tally(criterion: &mut Criterion) {
     let replies = |count: i64| {
         let mut entries = Vec::new();
         for number in 0..count {
-            let reply_time_ms = Some(1_000 + number * 977);
-            let first_response_time_ms = (number % 2 == 0).then_some(2_000 + number * 991);
-            Moment::Reply { reply_time_ms, first_response_time_ms }.contribute(1, &mut entries);
+            contribute(kpi::REPLIES, 1, None, 1, &mut entries);
+            contribute(kpi::REPLY_TIME, 1_000 + number * 977, None, 1, &mut entries);
+            if number % 2 == 0 {
+                contribute(kpi::FIRST_RESPONSE_TIME, 2_000 + number * 991, None, 1, &mut entries);
+            }
         }
         Tally::from_entries(entries)
     };

@@ -83,6 +83,7 @@ impl Story {
             message_id: self.event_id(step).into(),
             direction: Some(direction),
             visibility: Visibility::Public,
+            fallback: false,
             text: Some(text),
         }
     }
@@ -99,6 +100,11 @@ impl Story {
             channel: Some(Symbol::new(CHANNELS[(mix(self.number ^ 0xC4A2) % CHANNELS.len() as u64) as usize])),
             actor_type,
             actor,
+            contact: None,
+            queue: None,
+            team: None,
+            ingest_ms: None,
+            home: None,
             body,
             origin: Origin { file: Symbol::new("bench.ndjson"), row: (self.number << 8) | step },
         }
@@ -111,6 +117,7 @@ impl Story {
             version: 0,
             content: key.stable_hash(),
             time_ms: Some(event.time_ms),
+            ingest_ms: event.ingest_ms,
             origin: event.origin,
             statement: Statement::Happened(self.key(), Box::new(event)),
         }

@@ -4,19 +4,17 @@
 //! coarser one by the changes of a finer one, never by a second look at the events.
 
 use contactflow_schemas::aggregate::{RollUp, roll_up};
-use contactflow_schemas::catalogue::Moment;
-use contactflow_schemas::clock::{TimeMs, Window, day_of};
+use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::event::mix;
-use contactflow_schemas::facts::Cell;
-use contactflow_schemas::tally::Tally;
+use contactflow_schemas::facts::{Cell, Group};
+use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::difference::Semigroup;
 use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValSpine};
-use differential_dataflow::{AsCollection, ExchangeData, VecCollection};
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::Exchange as _;
+use differential_dataflow::{ExchangeData, VecCollection};
+use timely::dataflow::channels::pact::Exchange;
 
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
@@ -43,54 +41,27 @@ pub fn arrange_cells<'scope>(
     arrange_core(stream, route, name, KeyBatcher::new)
 }
 
-/// Arranges a coarser level: the changes of `children`, projected, plus `more` that enters at this level. A roll-up stays
-/// within the day, so nothing moves between workers.
+/// Arranges a coarser level: the changes of `children`, projected, plus `more` that enters at this level.
 pub fn arrange_roll_up<'scope>(
     children: ArrangedCells<'scope>,
     how: RollUp,
-    project: fn(Cell) -> Cell,
+    project: impl Fn(Cell) -> Cell + 'static,
     more: Option<VecCollection<'scope, Epoch, Cell, TallyDiff>>,
     name: &str,
 ) -> ArrangedCells<'scope> {
     let rolled = children
         .count_total_core::<isize>()
         .explode(move |(cell, tally)| Some((project(cell), TallyDiff(roll_up(&tally.0, how)))));
-    let stream = match more {
-        // These come from wherever their operator runs; the children are in place already.
-        Some(more) => rolled.concat(more.inner.exchange(|(cell, _, _)| day_hash(cell.day)).as_collection()),
-        None => rolled,
-    };
-    arrange_core(stream.map(|cell| (cell, ())).inner, Pipeline, name, KeyBatcher::new)
+    match more {
+        Some(more) => arrange_cells(rolled.concat(more), name),
+        None => arrange_cells(rolled, name),
+    }
 }
 
-/// The day's cell of an hour's cell.
-pub fn to_day(cell: Cell) -> Cell {
-    Cell { window_start_ms: Window::Day.start_ms(cell.window_start_ms), ..cell }
-}
-
-/// The channel's cell of an agent's cell.
-pub fn to_channel(cell: Cell) -> Cell {
-    Cell { agent: None, ..cell }
-}
-
-/// The contribution of one moment at a time in a window.
-pub fn contribution(
-    moment: Moment,
-    time_ms: TimeMs,
-    window: Window,
-    group: crate::conversation::GaugeGroup,
-) -> (Cell, TallyDiff) {
-    let window_start_ms = window.start_ms(time_ms);
-    let mut entries = Vec::with_capacity(4);
-    moment.contribute(1, &mut entries);
-    let cell = Cell {
-        day: day_of(window_start_ms),
-        window_start_ms,
-        tenant: group.tenant,
-        channel: group.channel,
-        agent: group.agent,
-    };
-    (cell, TallyDiff(Tally::from_entries(entries)))
+/// The cell of a group in the window of one width that holds a time.
+pub fn cell_of(windows: &Windows, window: Window, time_ms: TimeMs, group: Group) -> Cell {
+    let window_start_ms = windows.start_ms(window, time_ms);
+    Cell { day: windows.day_of(window_start_ms), window_start_ms, group }
 }
 
 /// Arranges rows by the day of their partition, on the worker that writes the partition.

@@ -9,37 +9,43 @@ mod fold;
 mod history;
 mod operator;
 mod preparation;
+mod store;
 mod view;
 
 pub use difference::Differences;
-pub use fold::view;
+pub use fold::{moved_events, view, void_view};
 pub use history::{Change, History, apply, order};
-pub use operator::{AsOf, Conversations, conversations};
-pub use view::{Credit, LevelChange, SILENCE_AFTER_MS, UNATTENDED_MAX_MS, View};
+pub use operator::{Conversations, ConversationsInput, Stage, conversations};
+pub use view::{ContactResolve, ContactVisit, Context, Credit, Credited, LevelChange, View, Wait};
 
 use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::event::mix;
+use contactflow_schemas::facts::Group;
 use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tally::KpiId;
 use serde::{Deserialize, Serialize};
 
-/// A change of a gauge: conversations of one group, from a time on.
+/// A level of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct GaugeGroup {
-    /// Tenant.
-    pub tenant: Symbol,
-    /// Channel.
-    pub channel: Symbol,
-    /// Agent, or nobody.
-    pub agent: Option<Symbol>,
+pub struct LevelKey {
+    /// Whose.
+    pub group: Group,
+    /// Which level.
+    pub kpi: KpiId,
 }
 
-impl GaugeGroup {
+impl LevelKey {
     /// A hash that is the same in every process, for routing.
     pub fn stable_hash(&self) -> u64 {
-        let agent = self.agent.map_or(0, Symbol::stable_hash);
-        contactflow_schemas::event::mix(self.tenant.stable_hash() ^ self.channel.stable_hash().rotate_left(21))
-            ^ contactflow_schemas::event::mix(agent)
+        mix(self.group.stable_hash() ^ u64::from(self.kpi))
     }
 }
 
-/// (group, from when, by how much).
-pub type GaugeChange = (GaugeGroup, TimeMs, i64);
+/// A change of a level: (which, from when, by how much).
+pub type LevelUpdate = (LevelKey, TimeMs, i64);
+
+/// A customer who begins (1) or ceases (−1) to wait: (group, first unanswered message, difference).
+pub type WaitUpdate = (Group, TimeMs, i64);
+
+/// What a conversation is to the others of its contact: (tenant, visit, difference).
+pub type VisitUpdate = (Symbol, ContactVisit, i64);

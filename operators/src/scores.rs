@@ -3,17 +3,20 @@
 //! A prediction is computed once per text and never taken back; a retraction only takes its turn out of the join, so it
 //! never calls the model.
 
-use contactflow_schemas::catalogue::Moment;
-use contactflow_schemas::clock::{Window, day_of};
+use contactflow_schemas::catalogue::{contribute, kpi};
+use contactflow_schemas::clock::{TimeMs, day_of};
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, ConversationScore, MessageScore, Speaker, Turn};
+use contactflow_schemas::facts::{Cell, ConversationScore, Group, MessageScore, Speaker, Turn};
 use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, SentimentLabel, TextKey};
 use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tally::{Slot, Tally};
+use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 
-use crate::cells::{arrange_keyed, contribution};
-use crate::conversation::GaugeGroup;
+use serde::{Deserialize, Serialize};
+
+use crate::cells::{arrange_keyed, cell_of};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
 
@@ -24,13 +27,14 @@ pub struct Scores<'scope> {
     /// Rows of conversation_scores.
     pub conversations: VecCollection<'scope, Epoch, ConversationScore, isize>,
     /// Contributions to the hourly cells.
-    pub contributions: VecCollection<'scope, Epoch, Cell, TallyDiff>,
+    pub contributions: VecCollection<'scope, Epoch, (Window, Cell), TallyDiff>,
 }
 
 /// Joins turns with predictions by the content of their text.
 pub fn scores<'scope>(
     turns: VecCollection<'scope, Epoch, Turn, isize>,
     predictions: VecCollection<'scope, Epoch, Prediction, isize>,
+    windows: &Windows,
 ) -> Scores<'scope> {
     let by_text = |key: &TextKey| key.0 as u64;
     let turns = arrange_keyed(turns.map(|turn| (turn.text, turn)), by_text, "Turns");
@@ -38,11 +42,11 @@ pub fn scores<'scope>(
     let predictions = arrange_keyed(predictions, by_text, "Predictions");
     let messages = turns.join_core(predictions, |_, turn, outcome| Some(message_score(turn, outcome)));
     let customers = messages.clone().flat_map(customer_sentiment);
-    Scores {
-        contributions: customers.clone().explode(|(turn, sentiment)| Some(scored_turn(&turn, sentiment))),
-        conversations: conversation_scores(customers),
-        messages,
-    }
+    let cycles = conversation_scores(customers.clone());
+    let (of_turns, of_cycles) = (windows.clone(), windows.clone());
+    let turns = customers.explode(move |(turn, sentiment)| Some(scored_turn(&of_turns, &turn, sentiment)));
+    let shifts = cycles.clone().explode(move |score| Some(shift(&of_cycles, &score)));
+    Scores { contributions: turns.concat(shifts), conversations: cycles.map(|score| score.row), messages }
 }
 
 fn message_score(turn: &Turn, outcome: &Outcome) -> MessageScore {
@@ -58,31 +62,60 @@ fn customer_sentiment(score: MessageScore) -> Option<(Turn, Sentiment)> {
     (score.turn.speaker == Speaker::Customer).then_some((score.turn, sentiment))
 }
 
-fn scored_turn(turn: &Turn, sentiment: Sentiment) -> (Cell, TallyDiff) {
-    let group = GaugeGroup { tenant: turn.conversation.tenant, channel: turn.channel, agent: turn.agent };
-    let moment = Moment::ScoredTurn {
-        sentiment: i64::from(sentiment.score()),
-        negative: sentiment.label() == SentimentLabel::Negative,
-    };
-    contribution(moment, turn.time_ms, Window::Hour, group)
+fn scored_turn(windows: &Windows, turn: &Turn, sentiment: Sentiment) -> ((Window, Cell), TallyDiff) {
+    let negative = sentiment.label() == SentimentLabel::Negative;
+    let mut entries = Vec::with_capacity(3);
+    contribute(kpi::SCORED_TURNS, 1, None, 1, &mut entries);
+    contribute(kpi::SENTIMENT, i64::from(sentiment.score()), None, 1, &mut entries);
+    contribute(kpi::NEGATIVE_TURNS, i64::from(negative), None, 1, &mut entries);
+    contribution(windows, turn.time_ms, group_of(turn), entries)
+}
+
+fn group_of(turn: &Turn) -> Group {
+    let Turn { conversation, channel, agent, team, queue, .. } = turn;
+    Group { tenant: conversation.tenant, channel: Some(*channel), agent: *agent, team: *team, queue: *queue }
+}
+
+fn contribution(
+    windows: &Windows,
+    time_ms: TimeMs,
+    group: Group,
+    entries: Vec<(Slot, i64)>,
+) -> ((Window, Cell), TallyDiff) {
+    ((Window::Hour, cell_of(windows, Window::Hour, time_ms, group)), TallyDiff(Tally::from_entries(entries)))
+}
+
+/// A cycle's score counts at the last of its scored turns.
+fn shift(windows: &Windows, score: &CycleScore) -> ((Window, Cell), TallyDiff) {
+    let mut entries = Vec::with_capacity(2);
+    contribute(kpi::SENTIMENT_SHIFT, score.row.sentiment_shift, None, 1, &mut entries);
+    contribution(windows, score.last_ms, score.group, entries)
+}
+
+/// A row of conversation_scores, with the place of its last turn.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct CycleScore {
+    row: ConversationScore,
+    last_ms: TimeMs,
+    group: Group,
 }
 
 /// Cycle a score belongs to: (conversation, cycle, day the cycle opened, channel).
 type CycleKey = (ConversationKey, i64, i32, Symbol);
-/// A scored customer turn, ordered as in the conversation: (time, source, event id, sentiment).
-type ScoredTurn = (i64, String, String, Sentiment);
+/// A scored customer turn, ordered as in the conversation: (time, source, event id, sentiment, group).
+type ScoredTurn = (i64, String, String, Sentiment, Group);
 
 fn conversation_scores<'scope>(
     customers: VecCollection<'scope, Epoch, (Turn, Sentiment), isize>,
-) -> VecCollection<'scope, Epoch, ConversationScore, isize> {
+) -> VecCollection<'scope, Epoch, CycleScore, isize> {
     let keyed = customers.map(|(turn, sentiment)| {
         let key: CycleKey = (turn.conversation, turn.cycle, turn.cycle_day, turn.channel);
         // Strings, not symbols: their order decides which turn is first.
-        let value: ScoredTurn = (turn.time_ms, turn.source.to_string(), turn.event_id.to_string(), sentiment);
+        let value: ScoredTurn = (turn.time_ms, turn.source.to_string(), turn.event_id.to_string(), sentiment, group_of(&turn));
         (key, value)
     });
     arrange_keyed(keyed, |key: &CycleKey| key.0.stable_hash(), "ScoredTurns")
-        .reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<CycleKey, ConversationScore, Epoch, isize>, _, _>(
+        .reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<CycleKey, CycleScore, Epoch, isize>, _, _>(
             "ConversationScores",
             |key, turns, out| out.push((conversation_score(key, turns), 1)),
             |batch, key, updates| {
@@ -93,13 +126,17 @@ fn conversation_scores<'scope>(
         .as_collection(|_, score| score.clone())
 }
 
-fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> ConversationScore {
+fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> CycleScore {
     let (conversation, cycle, day, channel) = *key;
-    let sentiments: Vec<Sentiment> = turns.iter().map(|((_, _, _, sentiment), _)| *sentiment).collect();
+    let sentiments: Vec<Sentiment> = turns.iter().map(|((_, _, _, sentiment, _), _)| *sentiment).collect();
     let values: Vec<i64> = sentiments.iter().map(|sentiment| i64::from(sentiment.score())).collect();
     let quarter = values.len().div_ceil(4);
     let mean = |values: &[i64]| values.iter().sum::<i64>() / (values.len() as i64).max(1);
-    ConversationScore {
+    let (last_ms, group) = turns.last().map_or_else(
+        || unreachable!("a reduction sees no empty group"),
+        |((time_ms, _, _, _, group), _)| (*time_ms, *group),
+    );
+    let row = ConversationScore {
         day,
         conversation,
         cycle,
@@ -110,5 +147,6 @@ fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> Convers
         first_sentiment: values.first().copied().unwrap_or(0),
         last_sentiment: values.last().copied().unwrap_or(0),
         sentiment_shift: mean(&values[values.len() - quarter..]) - mean(&values[..quarter]),
-    }
+    };
+    CycleScore { row, last_ms, group }
 }

@@ -4,21 +4,24 @@ use std::sync::Arc;
 
 use contactflow_inference::DevicePool;
 use contactflow_operators::anomaly::{anomalies, series_points};
-use contactflow_operators::cells::{arrange_cells, arrange_roll_up, arrange_rows, to_channel, to_day};
-use contactflow_operators::conversation::conversations;
+use contactflow_operators::cells::arrange_rows;
 use contactflow_operators::deduplicate::deduplicate;
+use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
-use contactflow_operators::gauges::gauges;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::scores::scores;
-use contactflow_schemas::aggregate::RollUp::{OverGroup, OverTime};
-use contactflow_schemas::clock::Window::{Day, Hour};
+use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
+use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
+use contactflow_schemas::windows::Window::{Day, Hour};
+use contactflow_schemas::windows::Windows;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
 use crate::ingest::{FileAssignment, Ingest, read_files};
+use crate::kpis::{Measured, kpi_cells, measure};
 use crate::model::{NoModel, PooledModel};
+use crate::settings::TableSelection;
 use crate::views::Views;
 
 /// What a worker needs to build its part of the dataflow.
@@ -30,6 +33,12 @@ pub struct JobContext {
     pub devices: Option<Arc<DevicePool>>,
     /// Texts that wait for the model.
     pub backlog: Backlog,
+    /// Thresholds of the KPIs.
+    pub rules: KpiRules,
+    /// Windows of the tables.
+    pub windows: Windows,
+    /// The KPI tables to publish.
+    pub tables: TableSelection,
 }
 
 /// A worker's handles on the running dataflow.
@@ -49,11 +58,11 @@ pub struct Job {
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
-    let JobContext { ingest, devices, backlog } = context.clone();
+    let JobContext { ingest, devices, backlog, rules, windows, tables } = context.clone();
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
-        let mut views = Views::new(&probe);
+        let mut views = Views::new(&probe, &windows);
 
         // Sources and normalisation: assigned files become deliveries, rejects and texts.
         let (files, assigned) = timely::dataflow::operators::vec::Input::new_input(&scope);
@@ -62,39 +71,37 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         // Net events: one per identity, whatever was delivered in whatever order.
         let net = deduplicate(read.rows);
 
-        // Conversations: facts, contributions to KPIs, levels, turns.
-        let facts = conversations(net.changes, net.latest.clone());
+        // Conversations: facts, contributions to KPIs, turns.
+        let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows);
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
         let predictions = match devices {
             Some(devices) => infer(read.texts, backlog, move |wake| PooledModel::connect(&devices, index, wake)),
             None => infer(read.texts, backlog, |_| NoModel),
         };
-        let scored = scores(facts.turns, predictions);
+        let scored = scores(conversations.turns, predictions, &windows);
 
-        // KPI cells: the finest level from the conversations, every other from a finer one.
-        let unattended = |window| gauges(facts.levels.clone(), net.latest.clone(), window);
-        let finest = facts.contributions.concat(scored.contributions).concat(unattended(Hour));
-        let agent_hour = arrange_cells(finest, "AgentChannelHour");
-        let agent_day = arrange_roll_up(agent_hour.clone(), OverTime, to_day, Some(unattended(Day)), "AgentChannelDay");
-        let channel_hour = arrange_roll_up(agent_hour.clone(), OverGroup, to_channel, None, "ChannelHour");
-        let channel_day = arrange_roll_up(agent_day.clone(), OverGroup, to_channel, None, "ChannelDay");
+        // KPI cells: the finest from conversations and scores, every other from a finer one.
+        let cells = kpi_cells(contributions.concat(scored.contributions), presence, &windows);
 
         // Anomaly scores of channels by the hour and agents by the day.
-        let by_hour = anomalies(series_points(channel_hour.clone(), false), net.latest.clone(), Hour);
-        let by_day = anomalies(series_points(agent_day.clone(), true), net.latest.clone(), Day);
+        let by_hour = anomalies(series_points(cells.of(Channel, Hour), false), net.latest.clone(), Hour, &windows);
+        let by_day = anomalies(series_points(cells.of(AgentChannel, Day), true), net.latest.clone(), Day, &windows);
 
         // Tables.
         views.as_of(net.latest);
-        views.cells(Table::KpiAgentChannel(Hour), agent_hour);
-        views.cells(Table::KpiAgentChannel(Day), agent_day);
-        views.cells(Table::KpiChannel(Hour), channel_hour);
-        views.cells(Table::KpiChannel(Day), channel_day);
-        views.facts(arrange_rows(facts.facts, |row| row.day, "ConversationFacts"));
+        for (grouping, window, cells) in cells.into_iter() {
+            let table = Table::Kpi(grouping, window);
+            if tables.publishes(table) {
+                views.cells(table, cells);
+            }
+        }
+        views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.message_scores(arrange_rows(scored.messages, |row| row.day, "MessageScores"));
         views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"));
         views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
-        views.rejects(arrange_rows(net.rejects.concat(facts.rejects), |_| 0, "RejectedEvents"));
+        views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
+        views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
         Job { files, probe, views }
     })
 }

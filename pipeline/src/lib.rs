@@ -4,6 +4,7 @@ pub mod cli;
 pub mod generate;
 pub mod ingest;
 pub mod job;
+pub mod kpis;
 pub mod model;
 pub mod run;
 pub mod settings;

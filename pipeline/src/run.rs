@@ -119,6 +119,9 @@ pub fn run(
         },
         devices,
         backlog: Backlog::default(),
+        rules: settings.kpi.clone(),
+        windows: settings.windows()?,
+        tables: settings.tables()?,
     };
     let shared = Arc::new(shared::Shared::new(settings, mode, context, committer, stop.clone()));
     start_workers(&shared)?;

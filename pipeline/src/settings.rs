@@ -3,6 +3,10 @@
 use std::path::Path;
 
 use contactflow_inference::{ModelConfig, PoolLimits};
+use contactflow_schemas::rules::KpiRules;
+use contactflow_schemas::tables::Table;
+use contactflow_schemas::windows::Windows;
+use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 /// How tables are laid out in the store.
@@ -58,8 +62,23 @@ pub struct JobSettings {
     pub epoch_rows: u64,
     /// How often a following job looks for new files, ms.
     pub poll_interval_ms: u64,
+    /// The KPI tables to publish, by name; none means all.
+    pub kpi_tables: Vec<String>,
+    /// Thresholds and time zone of the KPIs.
+    pub kpi: KpiRules,
     /// The model.
     pub inference: InferenceSettings,
+}
+
+/// Which KPI tables a job publishes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TableSelection(Vec<Table>);
+
+impl TableSelection {
+    /// True when `table` is published.
+    pub fn publishes(&self, table: Table) -> bool {
+        self.0.is_empty() || self.0.contains(&table)
+    }
 }
 
 impl Default for JobSettings {
@@ -71,6 +90,8 @@ impl Default for JobSettings {
             layout: Layout::Parquet,
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
+            kpi_tables: Vec::new(),
+            kpi: KpiRules::default(),
             inference: InferenceSettings::default(),
         }
     }
@@ -121,6 +142,33 @@ impl JobSettings {
         })
     }
 
+    /// The windows of the configured time zone.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] for a zone nobody knows.
+    pub fn windows(&self) -> Result<Windows, SettingsError> {
+        let zone = Zone::parse(&self.kpi.time_zone).ok_or_else(|| SettingsError::Value {
+            key: "kpi.time_zone",
+            problem: format!("expected an IANA time zone such as Europe/Berlin, found {:?}", self.kpi.time_zone),
+        })?;
+        Ok(Windows::new(zone))
+    }
+
+    /// The KPI tables to publish.
+    ///
+    /// # Errors
+    /// [`SettingsError::Value`] for a name that is no KPI table.
+    pub fn tables(&self) -> Result<TableSelection, SettingsError> {
+        let find = |name: &String| {
+            let known = Table::all().find(|table| matches!(table, Table::Kpi(..)) && table.name() == name);
+            known.ok_or_else(|| SettingsError::Value {
+                key: "kpi_tables",
+                problem: format!("there is no KPI table {name:?}; kpi_agent_channel_hour is one"),
+            })
+        };
+        Ok(TableSelection(self.kpi_tables.iter().map(find).collect::<Result<_, _>>()?))
+    }
+
     /// Checks that everything needed is there and in range.
     ///
     /// # Errors
@@ -139,6 +187,11 @@ impl JobSettings {
         if self.epoch_rows == 0 {
             return problem("epoch_rows", "expected at least 1");
         }
+        if let Some((key, expected)) = self.kpi.problem() {
+            return problem(key, expected);
+        }
+        self.windows()?;
+        self.tables()?;
         if self.poll_interval_ms == 0 {
             return problem("poll_interval_ms", "expected at least 1");
         }

@@ -9,15 +9,17 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
-use contactflow_operators::conversation::AsOf;
+use contactflow_operators::as_of::AsOf;
 use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
-use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, MessageScore};
+use contactflow_schemas::dimension::DimensionEvent;
+use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::tally::Tally;
+use contactflow_schemas::windows::Windows;
 use differential_dataflow::ExchangeData;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::cursor::{BatchCursor, Cursor, Navigable, cursor_list};
@@ -32,7 +34,7 @@ use timely::progress::Antichain;
 
 use crate::sink::{
     EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_facts,
-    encode_kpi, encode_message_scores, encode_rejects,
+    encode_dimensions, encode_kpi, encode_message_scores, encode_rejects,
 };
 
 /// One shard per day: a day is written by the worker that keeps it.
@@ -43,23 +45,30 @@ type Encode<D> = Box<dyn Fn(Vec<D>, &str) -> Result<Bytes, EncodeError>>;
 /// Days whose rows changed since they were last written.
 type Dirty = Rc<RefCell<BTreeSet<i32>>>;
 
+/// What the content of files depends on besides their rows.
+struct WriteContext<'a> {
+    model_id: &'a str,
+    as_of_ms: TimeMs,
+}
+
 /// One table on one worker.
 trait View {
     /// Hands every changed partition over.
-    fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError>;
+    fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError>;
 }
 
 /// The tables of one worker.
 pub struct Views {
     probe: Handle<Epoch>,
+    windows: Windows,
     views: Vec<Box<dyn View>>,
     as_of: Rc<RefCell<AsOf>>,
 }
 
 impl Views {
     /// No tables yet; `probe` will follow all that are added.
-    pub fn new(probe: &Handle<Epoch>) -> Self {
-        Self { probe: probe.clone(), views: Vec::new(), as_of: Rc::default() }
+    pub fn new(probe: &Handle<Epoch>, windows: &Windows) -> Self {
+        Self { probe: probe.clone(), windows: windows.clone(), views: Vec::new(), as_of: Rc::default() }
     }
 
     /// Latest event time of what the tables know.
@@ -81,13 +90,15 @@ impl Views {
     /// # Errors
     /// Only those of the Parquet writer.
     pub fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
-        self.views.iter_mut().try_for_each(|view| view.write(writer, model_id))
+        let context = WriteContext { model_id, as_of_ms: self.as_of_ms().unwrap_or(0) };
+        self.views.iter_mut().try_for_each(|view| view.write(writer, &context))
     }
 
     /// Adds a KPI table.
     pub fn cells(&mut self, table: Table, cells: ArrangedCells<'_>) {
         let (trace, dirty) = follow(cells, table.name(), |cell: &Cell| cell.day, &self.probe);
-        self.views.push(Box::new(CellView { table, trace, dirty }));
+        let windows = self.windows.clone();
+        self.views.push(Box::new(CellView { table, windows, trace, dirty, written_as_of_ms: None }));
     }
 
     /// Adds `conversation_facts`.
@@ -108,6 +119,11 @@ impl Views {
     /// Adds `anomaly_scores`.
     pub fn anomalies(&mut self, rows: Arranged<'_, RowTrace<AnomalyScore>>) {
         self.rows(Table::AnomalyScores, rows, Box::new(|rows, _| encode_anomalies(rows)));
+    }
+
+    /// Adds `dimensions`, which has no days.
+    pub fn dimensions(&mut self, rows: Arranged<'_, RowTrace<DimensionEvent>>) {
+        self.rows(Table::Dimensions, rows, Box::new(|rows, _| encode_dimensions(rows)));
     }
 
     /// Adds `rejected_events`, which has no days.
@@ -165,8 +181,11 @@ where
 /// A KPI table: cells with their tally in the difference.
 struct CellView {
     table: Table,
+    windows: Windows,
     trace: Rc<RefCell<CellTrace>>,
     dirty: Dirty,
+    /// as_of of the last call: ages in the windows that hold it change with it.
+    written_as_of_ms: Option<TimeMs>,
 }
 
 impl CellView {
@@ -176,7 +195,8 @@ impl CellView {
         let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
         let (mut cursor, storage) = cursor_list(batches);
         let least = Symbol::least();
-        let first = Cell { day, window_start_ms: TimeMs::MIN, tenant: least, channel: least, agent: None };
+        let group = Group { tenant: least, channel: None, agent: None, team: None, queue: None };
+        let first = Cell { day, window_start_ms: TimeMs::MIN, group };
         cursor.seek_key(&storage, &first);
         let mut cells = Vec::new();
         while let Some(cell) = cursor.get_key(&storage).filter(|cell| cell.day == day) {
@@ -193,11 +213,24 @@ impl CellView {
 }
 
 impl View for CellView {
-    fn write(&mut self, writer: &PartitionWriter, _model_id: &str) -> Result<(), EncodeError> {
-        for day in self.dirty.take() {
+    fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError> {
+        let as_of_ms = context.as_of_ms;
+        let mut days = self.dirty.take();
+        // The partition of as_of's window changes with as_of, if it is this worker's.
+        let current = match self.table {
+            Table::Kpi(_, window) if self.written_as_of_ms.replace(as_of_ms) != Some(as_of_ms) => {
+                Some(self.windows.day_of(self.windows.start_ms(window, as_of_ms))).filter(|day| !days.contains(day))
+            }
+            _ => None,
+        };
+        days.extend(current);
+        for day in days {
             let cells = self.day(day);
+            if cells.is_empty() && Some(day) == current {
+                continue;
+            }
             let rows = cells.len();
-            let body = encode_kpi(self.table, cells)?;
+            let body = encode_kpi(self.table, cells, &self.windows, as_of_ms)?;
             writer.write(Partition::of_day(self.table, day, SHARD), RowMoves::NoneOut, rows, body);
         }
         Ok(())
@@ -234,13 +267,13 @@ impl<D: ExchangeData> RowView<D> {
 }
 
 impl<D: ExchangeData> View for RowView<D> {
-    fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
+    fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError> {
         for day in self.dirty.take() {
             let rows = self.day(day);
             let count = rows.len();
-            let body = (self.encode)(rows, model_id)?;
+            let body = (self.encode)(rows, context.model_id)?;
             let partition = match self.table {
-                Table::RejectedEvents => Partition::undated(self.table, SHARD),
+                Table::RejectedEvents | Table::Dimensions => Partition::undated(self.table, SHARD),
                 _ => Partition::of_day(self.table, day, SHARD),
             };
             // A late event can move a cycle, and with it its rows, to another day.

@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use crate::catalogue::{CATALOGUE, Kpi, Shape, kpi_id};
+use crate::catalogue::{BUSINESS, CATALOGUE, Kpi, Shape};
+use crate::clock::TimeMs;
 use crate::histogram::{bucket_middle, bucket_of};
 use crate::tally::{KpiId, Slot, SlotKind, Tally};
 
@@ -23,10 +24,12 @@ pub enum Number {
 /// Which groups a roll-up merges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollUp {
-    /// Over a longer window: gauges (levels at a window's end) do not add up and stay out.
+    /// Over a longer window: what is counted per window stays out.
     OverTime,
     /// Over a coarser group at the same window.
     OverGroup,
+    /// The same over few cells: durations keep their exact values, where the children have them.
+    OverGroupExactly,
 }
 
 /// One published column of a KPI.
@@ -61,6 +64,9 @@ pub struct DurationSummary {
 
 /// What the tally of a child cell adds to its parent.
 pub fn roll_up(child: &Tally, how: RollUp) -> Tally {
+    if how == RollUp::OverGroupExactly {
+        return child.clone();
+    }
     let entries = child.entries();
     let mut parent = Vec::with_capacity(entries.len() + 8);
     let mut rest = entries;
@@ -69,9 +75,9 @@ pub fn roll_up(child: &Tally, how: RollUp) -> Tally {
         let length = rest.partition_point(|&(slot, _)| slot.kpi() == kpi);
         let (own, others) = rest.split_at(length);
         rest = others;
-        match CATALOGUE[kpi as usize].shape {
-            Shape::Gauge if how == RollUp::OverTime => {}
-            Shape::Duration => roll_up_duration(kpi, own, &mut parent),
+        match CATALOGUE[(kpi & !BUSINESS) as usize].shape {
+            shape if how == RollUp::OverTime && !shape.adds_up_over_time() => {}
+            Shape::Duration | Shape::Oldest => roll_up_duration(kpi, own, &mut parent),
             _ => parent.extend_from_slice(own),
         }
     }
@@ -145,17 +151,18 @@ fn percentiles(ascending: &[(Slot, i64)], count: i64, value: impl Fn(u64) -> i64
     result
 }
 
+/// What else a published number depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PublishContext {
+    /// Length of the window, ms.
+    pub window_ms: i64,
+    /// Latest event time known.
+    pub as_of_ms: TimeMs,
+}
+
 impl Kpi {
     /// The columns this KPI publishes.
     pub fn columns(&self) -> Vec<KpiColumn> {
-        let stem = self.name.strip_suffix("_count").unwrap_or(self.name);
-        let column = |suffix: &str, unit, what: &str, float, nullable| KpiColumn {
-            name: format!("{stem}{suffix}"),
-            unit,
-            description: if what.is_empty() { self.summary.to_owned() } else { format!("{}: {what}", self.summary) },
-            float,
-            nullable,
-        };
         let single = |float, nullable| KpiColumn {
             name: self.name.to_owned(),
             unit: self.unit,
@@ -164,66 +171,89 @@ impl Kpi {
             nullable,
         };
         match self.shape {
-            Shape::Count | Shape::Gauge => vec![single(false, false)],
-            Shape::MeanOver { .. } | Shape::Share { .. } => vec![single(true, true)],
+            Shape::Count | Shape::CountPerWindow => vec![single(false, false)],
+            Shape::Oldest | Shape::Percentile99 => vec![single(false, true)],
+            Shape::Mean { .. } | Shape::Ratio { .. } | Shape::ShareOfWindow { .. } => vec![single(true, true)],
             Shape::Quantity { scale } => vec![
-                column("_count", "1", "how many", false, false),
-                column("_sum", self.unit, "sum", scale != 1, true),
-                column("_mean", self.unit, "mean", true, true),
+                self.column("_count", "1", "how many", false, false),
+                self.column("_sum", self.unit, "sum", scale != 1, true),
+                self.column("_mean", self.unit, "mean", true, true),
             ],
             Shape::Duration => {
-                let mut columns = vec![
-                    column("_count", "1", "how many", false, false),
-                    column("_sum_ms", "ms", "sum", false, true),
-                    column("_min_ms", "ms", "least", false, true),
-                    column("_max_ms", "ms", "greatest", false, true),
-                    column("_mean_ms", "ms", "mean", true, true),
-                ];
-                columns.extend(PERCENTILES.iter().map(|percentile| {
-                    column(&format!("_p{percentile}_ms"), "ms", &format!("{percentile}th percentile"), false, true)
-                }));
+                let mut columns = self.duration_columns("", "");
+                columns.extend(self.duration_columns("_business", " in business time"));
                 columns
             }
         }
+    }
+
+    fn column(&self, suffix: &str, unit: &'static str, what: &str, float: bool, nullable: bool) -> KpiColumn {
+        let description = format!("{}: {what}", self.summary);
+        KpiColumn { name: format!("{}{suffix}", self.name), unit, description, float, nullable }
+    }
+
+    fn duration_columns(&self, stem: &str, clock: &str) -> Vec<KpiColumn> {
+        let column = |suffix: &str, unit, what: &str, float, nullable| {
+            self.column(&format!("{stem}{suffix}"), unit, &format!("{what}{clock}"), float, nullable)
+        };
+        let mut columns = vec![
+            column("_count", "1", "how many", false, false),
+            column("_sum_ms", "ms", "sum", false, true),
+            column("_min_ms", "ms", "least", false, true),
+            column("_max_ms", "ms", "greatest", false, true),
+            column("_mean_ms", "ms", "mean", true, true),
+        ];
+        columns.extend(PERCENTILES.iter().map(|percentile| {
+            column(&format!("_p{percentile}_ms"), "ms", &format!("{percentile}th percentile"), false, true)
+        }));
+        columns
     }
 }
 
 /// Columns of all KPIs, in order.
 pub static KPI_COLUMNS: LazyLock<Vec<KpiColumn>> = LazyLock::new(|| CATALOGUE.iter().flat_map(Kpi::columns).collect());
 
-/// The KPIs whose counts the ratios divide by: for each KPI, (numerator, denominator).
-static QUOTIENTS: LazyLock<Vec<Option<(KpiId, KpiId)>>> = LazyLock::new(|| {
-    CATALOGUE
-        .iter()
-        .enumerate()
-        .map(|(id, kpi)| match kpi.shape {
-            Shape::MeanOver { count, .. } => Some((id as KpiId, kpi_id(count))),
-            Shape::Share { part, whole } => Some((kpi_id(part), kpi_id(whole))),
-            _ => None,
-        })
-        .collect()
-});
-
 /// Appends the published numbers of a cell, one per entry of [`KPI_COLUMNS`].
-pub fn publish(tally: &Tally, numbers: &mut Vec<Number>) {
+pub fn publish(tally: &Tally, context: PublishContext, numbers: &mut Vec<Number>) {
+    let count = |kpi| tally.get(Slot::new(kpi, SlotKind::Count, 0));
+    let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
+    let total = |terms: &[(KpiId, i64)]| terms.iter().map(|&(kpi, sign)| sign * count(kpi)).sum();
     for (id, kpi) in CATALOGUE.iter().enumerate() {
         let id = id as KpiId;
-        let count = |kpi| tally.get(Slot::new(kpi, SlotKind::Count, 0));
-        let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
         match kpi.shape {
-            Shape::Count | Shape::Gauge => numbers.push(Number::Int(count(id))),
+            Shape::Count | Shape::CountPerWindow => numbers.push(Number::Int(count(id))),
             Shape::Quantity { scale } => numbers.extend(publish_quantity(count(id), sum(id), scale)),
-            Shape::Duration => numbers.extend(publish_duration(summarise(tally, id))),
-            Shape::MeanOver { scale, .. } => {
-                let over = QUOTIENTS[id as usize].map_or(0, |(_, over)| count(over));
-                numbers.push(quotient(sum(id), over * scale));
+            Shape::Duration => {
+                numbers.extend(publish_duration(summarise(tally, id)));
+                numbers.extend(publish_duration(summarise(tally, id | BUSINESS)));
             }
-            Shape::Share { .. } => {
-                let (part, whole) = QUOTIENTS[id as usize].unwrap_or((id, id));
-                numbers.push(quotient(count(part), count(whole)));
+            Shape::Mean { count: over, scale } => numbers.push(quotient(sum(id), count(over.unwrap_or(id)) * scale)),
+            Shape::Ratio { part, whole, given } => {
+                let known = given.is_none_or(|given| count(given) != 0);
+                numbers.push(quotient(total(part), if known { total(whole) } else { 0 }));
             }
+            Shape::ShareOfWindow { part } => {
+                let part = count(part);
+                numbers.push(quotient(part, if part == 0 { 0 } else { context.window_ms }));
+            }
+            Shape::Oldest => {
+                let oldest = tally.range(id, SlotKind::ChildMin).first();
+                let age_ms = oldest.map(|(slot, _)| (context.as_of_ms - slot.payload() as i64).max(0));
+                numbers.push(age_ms.map_or(Number::Null, Number::Int));
+            }
+            Shape::Percentile99 => numbers.push(percentile_99(tally.range(id, SlotKind::Bucket))),
         }
     }
+}
+
+/// From buckets alone, so without the bounds that a duration has.
+fn percentile_99(buckets: &[(Slot, i64)]) -> Number {
+    if buckets.is_empty() {
+        return Number::Null;
+    }
+    let count = buckets.iter().map(|&(_, number)| number).sum();
+    let [.., last] = percentiles(buckets, count, |bucket| bucket_middle(bucket) as i64);
+    Number::Int(last)
 }
 
 /// A ratio of exact integers; null over nothing.
@@ -260,77 +290,5 @@ fn publish_duration(summary: Option<DurationSummary>) -> [Number; 9] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::catalogue::Moment;
-
-    fn replies(values_ms: &[i64]) -> Tally {
-        let mut entries = Vec::new();
-        for &value in values_ms {
-            Moment::Reply { reply_time_ms: Some(value), first_response_time_ms: None }.contribute(1, &mut entries);
-        }
-        Tally::from_entries(entries)
-    }
-
-    #[test]
-    fn the_worked_example_of_response_times() {
-        let summary = summarise(&replies(&[60_000, 45_000, 30_000, 50_000, 40_000]), kpi_id("reply_time")).unwrap();
-        assert_eq!(summary.sum_ms as f64 / summary.count as f64, 45_000.0);
-        assert_eq!((summary.min_ms, summary.max_ms), (30_000, 60_000));
-        assert_eq!(summary.percentiles_ms, [45_000, 60_000, 60_000, 60_000]);
-    }
-
-    #[test]
-    fn extremes_of_a_roll_up_are_exact_and_follow_retractions() {
-        let kpi = kpi_id("reply_time");
-        let (first, second) = (replies(&[100_003, 7]), replies(&[900_001, 50_021]));
-        let mut hour = roll_up(&first, RollUp::OverGroup);
-        hour.add(&roll_up(&second, RollUp::OverGroup));
-        let mut day = roll_up(&hour, RollUp::OverTime);
-        let summary = summarise(&day, kpi).unwrap();
-        assert_eq!((summary.count, summary.min_ms, summary.max_ms), (4, 7, 900_001));
-        // Take the extreme values back: the day follows, bit for bit.
-        let mut change = roll_up(&roll_up(&second, RollUp::OverGroup), RollUp::OverTime);
-        let mut before = roll_up(&hour, RollUp::OverTime);
-        before.negate();
-        day.add(&before);
-        assert!(day.is_zero());
-        change.negate();
-        let mut only_first = roll_up(&first, RollUp::OverGroup);
-        assert_eq!(summarise(&only_first, kpi).unwrap().max_ms, 100_003);
-        only_first.add(&roll_up(&second, RollUp::OverGroup));
-        assert_eq!(only_first, hour);
-    }
-
-    #[test]
-    fn rolled_up_percentiles_stay_within_the_declared_error() {
-        let values: Vec<i64> = (0..2_000).map(|n| 1_000 + n * n * 37 % 7_919_000).collect();
-        let summary = summarise(&roll_up(&replies(&values), RollUp::OverGroup), kpi_id("reply_time")).unwrap();
-        let exact = summarise(&replies(&values), kpi_id("reply_time")).unwrap();
-        for (estimate, exact) in summary.percentiles_ms.iter().zip(exact.percentiles_ms) {
-            assert!((estimate - exact).abs() as f64 <= exact as f64 * 0.008, "{estimate} for {exact}");
-        }
-    }
-
-    #[test]
-    fn missing_is_null_and_counts_are_zero() {
-        let mut numbers = Vec::new();
-        publish(&replies(&[]), &mut numbers);
-        assert_eq!(numbers.len(), KPI_COLUMNS.len());
-        for (number, column) in numbers.iter().zip(KPI_COLUMNS.iter()) {
-            assert_eq!(*number, if column.nullable { Number::Null } else { Number::Int(0) }, "{}", column.name);
-        }
-    }
-
-    #[test]
-    fn ratings_average_to_the_worked_example() {
-        let mut entries = Vec::new();
-        for rating in [4, 5, 5, 4, 5] {
-            Moment::Rating { csat_millionths: rating * 1_000_000 }.contribute(1, &mut entries);
-        }
-        let mut numbers = Vec::new();
-        publish(&Tally::from_entries(entries), &mut numbers);
-        let mean = KPI_COLUMNS.iter().position(|column| column.name == "csat_mean").unwrap();
-        assert_eq!(numbers[mean], Number::Float(4.6));
-    }
-}
+#[path = "aggregate_tests.rs"]
+mod tests;

@@ -1,6 +1,9 @@
-//! Time as data: UTC milliseconds since the Unix epoch, their parsing, and the windows they fall into.
+//! Time as data: UTC milliseconds since the Unix epoch, and their parsing. The windows they fall into
+//! are those of [`crate::windows`].
 
 use chrono::DateTime;
+
+pub use crate::windows::Window;
 
 /// UTC milliseconds since the Unix epoch.
 pub type TimeMs = i64;
@@ -13,35 +16,6 @@ pub const DAY_MS: i64 = 24 * HOUR_MS;
 pub const EARLIEST_MS: TimeMs = 0;
 /// The first event time that is no longer accepted: 2100-01-01.
 pub const LATEST_MS: TimeMs = 4_102_444_800_000;
-
-/// Width of a KPI window.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Window {
-    /// An hour, in UTC.
-    Hour,
-    /// A day, in UTC.
-    Day,
-}
-
-impl Window {
-    /// Length, ms.
-    pub fn length_ms(self) -> i64 {
-        match self {
-            Window::Hour => HOUR_MS,
-            Window::Day => DAY_MS,
-        }
-    }
-
-    /// Start of the window that holds `time_ms`; windows are half-open `[start, end)`.
-    pub fn start_ms(self, time_ms: TimeMs) -> TimeMs {
-        time_ms.div_euclid(self.length_ms()) * self.length_ms()
-    }
-
-    /// End (exclusive) of the window that starts at `start_ms`.
-    pub fn end_ms(self, start_ms: TimeMs) -> TimeMs {
-        start_ms + self.length_ms()
-    }
-}
 
 /// The UTC day of `time_ms`, counted from 1970-01-01.
 pub fn day_of(time_ms: TimeMs) -> i32 {
@@ -112,11 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn windows_are_half_open() {
-        let start = 1_709_287_200_000;
-        assert_eq!(Window::Hour.start_ms(start), start);
-        assert_eq!(Window::Hour.start_ms(start + HOUR_MS - 1), start);
-        assert_eq!(Window::Hour.start_ms(start + HOUR_MS), Window::Hour.end_ms(start));
-        assert_eq!(date_string(day_of(start)), "2024-03-01");
+    fn days_have_dates() {
+        assert_eq!(date_string(day_of(1_709_287_200_000)), "2024-03-01");
+        assert_eq!(date_string(0), "1970-01-01");
     }
 }

@@ -4,6 +4,7 @@ use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeMs;
+use crate::dimension::Dimension;
 use crate::prediction::TextKey;
 use crate::symbol::Symbol;
 
@@ -152,6 +153,48 @@ named_enum! {
 }
 
 named_enum! {
+    /// `reason` of a `dequeued`.
+    DequeueReason {
+        /// An agent took the contact.
+        Answered = "answered",
+        /// The customer left.
+        Abandoned = "abandoned",
+        /// The customer is called back.
+        Callback = "callback",
+        /// The contact went elsewhere.
+        FlowOut = "flow_out",
+    }
+}
+
+named_enum! {
+    /// `transfer_kind`.
+    TransferKind {
+        /// Without a word to the next agent.
+        Cold = "cold",
+        /// Introduced to the next agent.
+        Warm = "warm",
+        /// Out of the contact centre.
+        External = "external",
+    }
+}
+
+named_enum! {
+    /// What happens to a segment, a connected stretch of one agent.
+    SegmentStep {
+        /// `segment_started`.
+        Started = "segment_started",
+        /// `segment_held`.
+        Held = "segment_held",
+        /// `segment_ended`.
+        Ended = "segment_ended",
+        /// `acw_started`.
+        AcwStarted = "acw_started",
+        /// `acw_ended`.
+        AcwEnded = "acw_ended",
+    }
+}
+
+named_enum! {
     /// `to_status` of a conversation.
     Status {
         /// New.
@@ -187,7 +230,7 @@ pub struct TextRef {
     pub chars: u32,
 }
 
-/// The type-specific part of an event. Types no KPI reads yet keep their time and place only.
+/// The type-specific part of an event. Types no KPI reads keep their time and place only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Body {
     /// `conversation_created`.
@@ -200,6 +243,8 @@ pub enum Body {
         direction: Option<Direction>,
         /// Public or a note.
         visibility: Visibility,
+        /// A bot says that it does not know further (`content_type` is `fallback`).
+        fallback: bool,
         /// The text, where there is a non-blank one.
         text: Option<TextRef>,
     },
@@ -219,18 +264,52 @@ pub enum Body {
     },
     /// `status_changed`.
     Status(Status),
-    /// `assigned` and `transferred`.
+    /// `assigned`.
     Assigned {
         /// The new owner.
         agent: Option<Symbol>,
     },
-    /// `segment_started`.
-    SegmentStarted {
-        /// The connected agent.
+    /// `transferred`.
+    Transferred {
+        /// The new owner.
+        agent: Option<Symbol>,
+        /// The owner before, where the source says.
+        from: Option<Symbol>,
+        /// How.
+        kind: Option<TransferKind>,
+    },
+    /// `queued`.
+    Queued,
+    /// `dequeued`.
+    Dequeued {
+        /// How the visit ended.
+        reason: Option<DequeueReason>,
+        /// The connected agent, where the source says.
         agent: Option<Symbol>,
     },
+    /// `segment_started` to `acw_ended`.
+    Segment {
+        /// What happens.
+        step: SegmentStep,
+        /// Which segment; none is an id of its own.
+        segment: Option<Symbol>,
+        /// The connected agent.
+        agent: Option<Symbol>,
+        /// Length of a hold, ms.
+        duration_ms: Option<i64>,
+    },
     /// `bot_handoff`.
-    Handoff,
+    Handoff {
+        /// Because the bot did not know further (`reason` is `fallback`).
+        fallback: bool,
+    },
+    /// `csat_sent`.
+    SurveySent {
+        /// Which survey; none means the conversation's own.
+        survey: Option<Symbol>,
+        /// The agent it asks about, where the source says.
+        agent: Option<Symbol>,
+    },
     /// `csat_rated`.
     Rated {
         /// Which survey; none means the conversation's own.
@@ -240,8 +319,21 @@ pub enum Body {
         /// Scaled to 1..5, in millionths.
         csat_millionths: i64,
     },
+    /// `sla_applied`.
+    SlaApplied {
+        /// The policy that applies from now on.
+        policy: Symbol,
+    },
+    /// `sla_removed`.
+    SlaRemoved {
+        /// The policy that no longer applies; none means whichever does.
+        policy: Option<Symbol>,
+    },
     /// `merged`.
-    Merged,
+    Merged {
+        /// The conversation it is merged into.
+        target: Symbol,
+    },
     /// `spam_marked` (true) and `spam_cleared` (false).
     Spam(bool),
     /// Any other type of a conversation.
@@ -272,6 +364,16 @@ pub struct Event {
     pub actor_type: Option<ActorType>,
     /// `actor_id`.
     pub actor: Option<Symbol>,
+    /// `contact_id`.
+    pub contact: Option<Symbol>,
+    /// `queue_id`.
+    pub queue: Option<Symbol>,
+    /// `team_id`.
+    pub team: Option<Symbol>,
+    /// `ingest_time`: the least of all equal deliveries.
+    pub ingest_ms: Option<TimeMs>,
+    /// The conversation it belonged to before that was merged into this one.
+    pub home: Option<Symbol>,
     /// The rest.
     pub body: Body,
     /// Where it was read.
@@ -338,6 +440,8 @@ pub enum Statement {
         source: Symbol,
         /// `event_id`.
         event_id: CompactString,
+        /// The dimension row it states, if it states one.
+        dimension: Option<Box<Dimension>>,
     },
     /// It and every lower version is removed.
     Retracted {
@@ -359,6 +463,8 @@ pub struct Delivery {
     pub content: u64,
     /// `event_time`; none for a retract.
     pub time_ms: Option<TimeMs>,
+    /// `ingest_time`.
+    pub ingest_ms: Option<TimeMs>,
     /// What it says.
     pub statement: Statement,
     /// Where it was read.

@@ -3,24 +3,94 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeMs;
-use crate::event::ConversationKey;
+use crate::event::{ConversationKey, mix};
 use crate::prediction::{Sentiment, TextKey};
 use crate::symbol::Symbol;
+
+/// Whose KPIs a cell holds. What a table does not group by is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Group {
+    /// Tenant.
+    pub tenant: Symbol,
+    /// Channel.
+    pub channel: Option<Symbol>,
+    /// Agent; none also for nobody.
+    pub agent: Option<Symbol>,
+    /// Team; none also for no team.
+    pub team: Option<Symbol>,
+    /// Queue; none also for no queue.
+    pub queue: Option<Symbol>,
+}
+
+impl Group {
+    /// A hash that is the same in every process, for routing.
+    pub fn stable_hash(&self) -> u64 {
+        let parts = [self.channel, self.agent, self.team, self.queue];
+        parts.iter().fold(self.tenant.stable_hash(), |hash, part| {
+            mix(hash.rotate_left(13) ^ part.map_or(0, Symbol::stable_hash))
+        })
+    }
+}
+
+/// What a KPI table groups by, besides the tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Grouping {
+    /// Agent and channel.
+    AgentChannel,
+    /// Agent.
+    Agent,
+    /// Channel.
+    Channel,
+    /// Team and channel.
+    TeamChannel,
+    /// Queue and channel.
+    QueueChannel,
+    /// Nothing more.
+    Tenant,
+}
+
+impl Grouping {
+    /// Every grouping.
+    pub const ALL: [Grouping; 6] =
+        [Self::AgentChannel, Self::Agent, Self::Channel, Self::TeamChannel, Self::QueueChannel, Self::Tenant];
+
+    /// Name in the tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AgentChannel => "agent_channel",
+            Self::Agent => "agent",
+            Self::Channel => "channel",
+            Self::TeamChannel => "team_channel",
+            Self::QueueChannel => "queue_channel",
+            Self::Tenant => "tenant",
+        }
+    }
+
+    /// Groups by channel.
+    pub fn by_channel(self) -> bool {
+        !matches!(self, Self::Agent | Self::Tenant)
+    }
+
+    /// The group of this grouping that `group` is part of.
+    pub fn of(self, group: Group) -> Group {
+        let channel = group.channel.filter(|_| self.by_channel());
+        let agent = group.agent.filter(|_| matches!(self, Self::AgentChannel | Self::Agent));
+        let team = group.team.filter(|_| self == Self::TeamChannel);
+        let queue = group.queue.filter(|_| self == Self::QueueChannel);
+        Group { tenant: group.tenant, channel, agent, team, queue }
+    }
+}
 
 /// Key of a KPI cell. Which window and groups it has follows from the table it belongs to; sorted by day first, so that
 /// the cells of one partition lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cell {
-    /// Day of the window's start (its partition), days since 1970-01-01.
+    /// Local day of the window's start (its partition), days since 1970-01-01.
     pub day: i32,
     /// Start of the window.
     pub window_start_ms: TimeMs,
-    /// Tenant.
-    pub tenant: Symbol,
-    /// Channel.
-    pub channel: Symbol,
-    /// Agent; none for nobody, and in tables without agents.
-    pub agent: Option<Symbol>,
+    /// Whose it is.
+    pub group: Group,
 }
 
 /// One cycle of a conversation: a row of `conversation_facts`. Times are event times, durations ms.
@@ -84,8 +154,24 @@ pub struct CycleFacts {
     pub silent: bool,
     /// The conversation is marked as spam.
     pub spam: bool,
-    /// The conversation was merged into another.
-    pub merged: bool,
+    /// The conversation it was merged into.
+    pub merged_into: Option<Symbol>,
+    /// Resolved with exactly one reply, and not reopened for long enough.
+    pub one_touch: bool,
+    /// A bot gave up to a human.
+    pub handed_off: bool,
+    /// Who the customer is.
+    pub contact: Option<Symbol>,
+    /// Team at the end of the cycle.
+    pub team: Option<Symbol>,
+    /// Queue at the end of the cycle.
+    pub queue: Option<Symbol>,
+    /// First response time in business time.
+    pub first_response_time_business_ms: Option<i64>,
+    /// Opening to resolve in business time.
+    pub cycle_resolution_time_business_ms: Option<i64>,
+    /// Creation to the last resolve in business time, while it stands.
+    pub full_resolution_time_business_ms: Option<i64>,
 }
 
 /// Who a message belongs to, for scoring.
@@ -128,6 +214,10 @@ pub struct Turn {
     pub channel: Symbol,
     /// Agent in charge (of a customer's message) or who wrote it.
     pub agent: Option<Symbol>,
+    /// Team it is credited to.
+    pub team: Option<Symbol>,
+    /// Queue of the conversation.
+    pub queue: Option<Symbol>,
     /// Who spoke.
     pub speaker: Speaker,
     /// Its text.
@@ -179,8 +269,8 @@ pub struct AnomalyScore {
     pub day: i32,
     /// Start of the window.
     pub window_start_ms: TimeMs,
-    /// Length of the window, ms.
-    pub window_ms: i64,
+    /// End of the window.
+    pub window_end_ms: TimeMs,
     /// Tenant.
     pub tenant: Symbol,
     /// Channel.

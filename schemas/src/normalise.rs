@@ -8,12 +8,16 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use crate::clock::{TimeError, TimeMs, in_range, parse_time};
 use crate::columns::{Column, RawValue, Row};
 use crate::event::{
-    ActorType, Body, ConversationKey, Delivery, Direction, Event, EventKey, EventType, Origin, Statement, Status,
-    TextRef, Visibility, mix,
+    ActorType, Body, ConversationKey, Delivery, DequeueReason, Direction, Event, EventKey, EventType, Origin,
+    SegmentStep, Statement, Status, TextRef, TransferKind, Visibility, mix,
 };
 use crate::prediction::{TextKey, TextRequest};
 use crate::reject::{Reason, Reject, RejectedRow, cut_raw};
 use crate::symbol::Symbol;
+
+mod dimensions;
+
+use self::dimensions::dimension;
 
 /// A valid row: the narrow delivery and, where it carries a text that may be scored, that text.
 #[derive(Clone, Debug)]
@@ -79,7 +83,8 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let version = integer(row, Column::SourceVersion)?.unwrap_or(0);
     let key = EventKey::of(&tenant, &source, &event_id);
     let (source, event_id) = (Symbol::new(&source), CompactString::from(event_id.as_ref()));
-    let delivery = |time_ms, statement| Delivery { key, version, content, time_ms, statement, origin };
+    let ingest_ms = ingest_time(row);
+    let delivery = |time_ms, statement| Delivery { key, version, content, time_ms, ingest_ms, statement, origin };
     if is_retract(row)? {
         let statement = Statement::Retracted { source, event_id };
         return Ok(Normalised { delivery: delivery(None, statement), text: None });
@@ -88,7 +93,8 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let time_ms = event_time(row)?;
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
     if !event_type.needs_conversation() {
-        let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id };
+        let dimension = dimension(row, event_type)?.map(Box::new);
+        let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id, dimension };
         return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
     }
     let conversation = required(row, Column::ConversationId)?;
@@ -102,6 +108,11 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
         channel: symbol(row, Column::Channel)?,
         actor_type,
         actor: symbol(row, Column::ActorId)?,
+        contact: symbol(row, Column::ContactId)?,
+        queue: symbol(row, Column::QueueId)?,
+        team: symbol(row, Column::TeamId)?,
+        ingest_ms,
+        home: None,
         body,
         origin,
     };
@@ -212,6 +223,19 @@ fn event_time(row: &impl Row) -> Result<TimeMs, Problem> {
     })
 }
 
+/// `ingest_time`, which only measures lateness: one that cannot be read is none.
+fn ingest_time(row: &impl Row) -> Option<TimeMs> {
+    match row.get(Column::IngestTime) {
+        RawValue::Text(text) => parse_time(&text).ok(),
+        RawValue::Int(time_ms) | RawValue::Time(time_ms) => in_range(time_ms).ok(),
+        _ => None,
+    }
+}
+
+fn required_symbol(row: &impl Row, column: Column) -> Result<Symbol, Problem> {
+    required(row, column).map(|text| Symbol::new(&text))
+}
+
 fn parse_enum<T>(row: &impl Row, column: Column, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
     match text(row, column)? {
         None => Ok(None),
@@ -231,6 +255,7 @@ fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextReq
                 .map_or_else(CompactString::default, |id| CompactString::from(id.as_ref())),
             direction: parse_enum(row, Column::Direction, Direction::parse)?,
             visibility: parse_enum(row, Column::Visibility, Visibility::parse)?.unwrap_or(Visibility::Public),
+            fallback: text(row, Column::ContentType)?.as_deref() == Some("fallback"),
             text: take_text(row, message_text)?,
         },
         EventType::MessageEdited => Body::Edited {
@@ -245,22 +270,61 @@ fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextReq
             required(row, Column::ToStatus)?;
             Body::Status(parse_enum(row, Column::ToStatus, Status::parse)?.unwrap_or(Status::Open))
         }
-        EventType::Assigned | EventType::Transferred => Body::Assigned { agent: symbol(row, Column::AgentId)? },
-        EventType::SegmentStarted => Body::SegmentStarted { agent: symbol(row, Column::AgentId)? },
-        EventType::BotHandoff => Body::Handoff,
+        EventType::Assigned => Body::Assigned { agent: symbol(row, Column::AgentId)? },
+        EventType::Transferred => Body::Transferred {
+            agent: symbol(row, Column::AgentId)?,
+            from: symbol(row, Column::FromAgentId)?,
+            kind: parse_enum(row, Column::TransferKind, TransferKind::parse)?,
+        },
+        EventType::Queued => Body::Queued,
+        EventType::Dequeued => Body::Dequeued {
+            reason: parse_enum(row, Column::Reason, DequeueReason::parse)?,
+            agent: symbol(row, Column::AgentId)?,
+        },
+        EventType::SegmentStarted => segment(row, SegmentStep::Started)?,
+        EventType::SegmentHeld => segment(row, SegmentStep::Held)?,
+        EventType::SegmentEnded => segment(row, SegmentStep::Ended)?,
+        EventType::AcwStarted => segment(row, SegmentStep::AcwStarted)?,
+        EventType::AcwEnded => segment(row, SegmentStep::AcwEnded)?,
+        EventType::BotHandoff => {
+            Body::Handoff { fallback: text(row, Column::Reason)?.as_deref() == Some("fallback") }
+        }
+        EventType::CsatSent => {
+            Body::SurveySent { survey: symbol(row, Column::SurveyId)?, agent: symbol(row, Column::AgentId)? }
+        }
         EventType::CsatRated => Body::Rated {
             survey: symbol(row, Column::SurveyId)?,
             agent: symbol(row, Column::AgentId)?,
             csat_millionths: scaled_rating(row)?,
         },
-        EventType::Merged => {
-            required(row, Column::TargetConversationId)?;
-            Body::Merged
-        }
+        EventType::SlaApplied => Body::SlaApplied { policy: required_symbol(row, Column::PolicyId)? },
+        EventType::SlaRemoved => Body::SlaRemoved { policy: symbol(row, Column::PolicyId)? },
+        EventType::Merged => Body::Merged { target: required_symbol(row, Column::TargetConversationId)? },
         EventType::SpamMarked => Body::Spam(true),
         EventType::SpamCleared => Body::Spam(false),
         other => Body::Other(other),
     })
+}
+
+fn segment(row: &impl Row, step: SegmentStep) -> Result<Body, Problem> {
+    Ok(Body::Segment {
+        step,
+        segment: symbol(row, Column::SegmentId)?,
+        agent: symbol(row, Column::AgentId)?,
+        duration_ms: not_negative(row, Column::DurationMs)?,
+    })
+}
+
+/// A whole number of milliseconds, 0 or more.
+fn not_negative(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
+    // Beyond a century nothing is meant, and sums stay far from overflowing.
+    const LONGEST_MS: i64 = 100 * 366 * 86_400_000;
+    match integer(row, column)? {
+        Some(value) if !(0..=LONGEST_MS).contains(&value) => {
+            Err(Problem::new(Reason::OutOfRange, column, "expected milliseconds from 0 up to a century"))
+        }
+        value => Ok(value),
+    }
 }
 
 fn take_text(row: &impl Row, message_text: &mut Option<TextRequest>) -> Result<Option<TextRef>, Problem> {

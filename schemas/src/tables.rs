@@ -1,20 +1,19 @@
 //! Arrow schemas of the tables, with units and descriptions in the field metadata.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::aggregate::KPI_COLUMNS;
 use crate::clock::Window;
+use crate::facts::Grouping;
 
 /// A table of the job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Table {
-    /// KPIs per tenant, agent, channel and window.
-    KpiAgentChannel(Window),
-    /// KPIs per tenant, channel and window.
-    KpiChannel(Window),
+    /// KPIs per tenant, group and window.
+    Kpi(Grouping, Window),
     /// One row per conversation cycle.
     ConversationFacts,
     /// One row per scored message.
@@ -25,37 +24,46 @@ pub enum Table {
     AnomalyScores,
     /// One row per input row that could not be used.
     RejectedEvents,
+    /// One row per version of an agent, calendar or policy.
+    Dimensions,
+    /// One row per changed value of a closed window.
+    Restatements,
     /// One row per commit.
     Commits,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Table; 10] = [
-        Table::KpiAgentChannel(Window::Hour),
-        Table::KpiAgentChannel(Window::Day),
-        Table::KpiChannel(Window::Hour),
-        Table::KpiChannel(Window::Day),
-        Table::ConversationFacts,
-        Table::MessageScores,
-        Table::ConversationScores,
-        Table::AnomalyScores,
-        Table::RejectedEvents,
-        Table::Commits,
-    ];
+    pub fn all() -> impl Iterator<Item = Table> {
+        let kpis = Grouping::ALL.into_iter().flat_map(|grouping| Window::ALL.map(|window| Table::Kpi(grouping, window)));
+        kpis.chain([
+            Table::ConversationFacts,
+            Table::MessageScores,
+            Table::ConversationScores,
+            Table::AnomalyScores,
+            Table::RejectedEvents,
+            Table::Dimensions,
+            Table::Restatements,
+            Table::Commits,
+        ])
+    }
+
+    /// True for tables that tell how the others came about: they grow with every commit.
+    pub fn is_history(self) -> bool {
+        matches!(self, Self::Commits | Self::Restatements)
+    }
 
     /// The folder below the root.
     pub fn name(self) -> &'static str {
         match self {
-            Table::KpiAgentChannel(Window::Hour) => "kpi_agent_channel_hour",
-            Table::KpiAgentChannel(Window::Day) => "kpi_agent_channel_day",
-            Table::KpiChannel(Window::Hour) => "kpi_channel_hour",
-            Table::KpiChannel(Window::Day) => "kpi_channel_day",
+            Table::Kpi(grouping, window) => kpi_table_name(grouping, window),
             Table::ConversationFacts => "conversation_facts",
             Table::MessageScores => "message_scores",
             Table::ConversationScores => "conversation_scores",
             Table::AnomalyScores => "anomaly_scores",
             Table::RejectedEvents => "rejected_events",
+            Table::Dimensions => "dimensions",
+            Table::Restatements => "restatements",
             Table::Commits => "commits",
         }
     }
@@ -63,17 +71,29 @@ impl Table {
     /// Its Arrow schema, without the partition column `date`.
     pub fn schema(self) -> SchemaRef {
         let fields = match self {
-            Table::KpiAgentChannel(_) => kpi_fields(true),
-            Table::KpiChannel(_) => kpi_fields(false),
+            Table::Kpi(grouping, _) => kpi_fields(grouping),
             Table::ConversationFacts => conversation_facts_fields(),
             Table::MessageScores => message_scores_fields(),
             Table::ConversationScores => conversation_scores_fields(),
             Table::AnomalyScores => anomaly_scores_fields(),
             Table::RejectedEvents => rejected_events_fields(),
+            Table::Dimensions => dimensions_fields(),
+            Table::Restatements => restatements_fields(),
             Table::Commits => commits_fields(),
         };
         Arc::new(Schema::new(fields))
     }
+}
+
+/// `kpi_<grouping>_<window>`.
+fn kpi_table_name(grouping: Grouping, window: Window) -> &'static str {
+    static NAMES: LazyLock<Vec<(Grouping, Window, String)>> = LazyLock::new(|| {
+        let name = |grouping: Grouping, window: Window| format!("kpi_{}_{}", grouping.name(), window.name());
+        let of = |grouping| Window::ALL.map(|window| (grouping, window, name(grouping, window)));
+        Grouping::ALL.into_iter().flat_map(of).collect()
+    });
+    let found = NAMES.iter().find(|(known, width, _)| (*known, *width) == (grouping, window));
+    found.map_or("kpi", |(_, _, name)| name)
 }
 
 /// A field under construction.
@@ -121,13 +141,20 @@ fn float(name: &str, nullable: bool, unit: &str, description: &str) -> Field {
     field(name, DataType::Float64, nullable, unit, description)
 }
 
-fn kpi_fields(with_agent: bool) -> Vec<Field> {
+fn kpi_fields(grouping: Grouping) -> Vec<Field> {
     let mut fields = vec![text("tenant_id", "Business that owns the conversations")];
-    if with_agent {
-        fields.push(optional_text("agent_id", "Agent who is credited; null for nobody"));
+    match grouping {
+        Grouping::AgentChannel | Grouping::Agent => {
+            fields.push(optional_text("agent_id", "Agent who is credited; null for nobody"));
+        }
+        Grouping::TeamChannel => fields.push(optional_text("team_id", "Team that is credited; null for none")),
+        Grouping::QueueChannel => fields.push(optional_text("queue_id", "Queue of the conversation; null for none")),
+        Grouping::Channel | Grouping::Tenant => {}
+    }
+    if grouping.by_channel() {
+        fields.push(text("channel", "Channel of the conversation"));
     }
     fields.extend([
-        text("channel", "Channel of the conversation"),
         time("window_start", "Start of the window, inclusive"),
         time("window_end", "End of the window, exclusive"),
     ]);
@@ -171,7 +198,16 @@ fn conversation_facts_fields() -> Vec<Field> {
         flag("silent", "Counted in silent_dialogue_count"),
         flag("reopened", "The cycle began with a reopen"),
         flag("spam", "Marked as spam: counts in no KPI"),
-        flag("merged", "Merged into another conversation"),
+        flag("merged", "Merged into another conversation: counts in no KPI, its events count there"),
+        optional_text("merged_into", "The conversation it was merged into"),
+        flag("one_touch", "Resolved with exactly one reply and not reopened within 7 days"),
+        flag("handed_off", "A bot gave up to a human"),
+        optional_text("contact_id", "Customer"),
+        optional_text("team_id", "Team at the end of the cycle"),
+        optional_text("queue_id", "Queue at the end of the cycle"),
+        duration("first_response_time_business_ms", "First response time in business time"),
+        duration("cycle_resolution_time_business_ms", "Opening of the cycle to its resolve in business time"),
+        duration("full_resolution_time_business_ms", "Creation to the last resolve in business time"),
     ]
 }
 
@@ -250,6 +286,38 @@ fn rejected_events_fields() -> Vec<Field> {
     ]
 }
 
+fn dimensions_fields() -> Vec<Field> {
+    vec![
+        text("tenant_id", "Business"),
+        text("dimension", "agent, calendar or sla_policy"),
+        text("id", "agent_id, calendar_id or policy_id"),
+        time("valid_from", "From when this version is in force"),
+        optional_time("valid_to", "Until when; null for the last version"),
+        text("attributes", "What it states, as a JSON object"),
+        text("source", "Source system of the event that states it"),
+        text("event_id", "That event"),
+    ]
+}
+
+fn restatements_fields() -> Vec<Field> {
+    vec![
+        field("commit", DataType::Int64, false, "1", "Commit that changed the value"),
+        text("table", "Table of the value"),
+        text("tenant_id", "Business"),
+        optional_text("agent_id", "Agent of the row, where the table has agents"),
+        optional_text("team_id", "Team of the row, where the table has teams"),
+        optional_text("queue_id", "Queue of the row, where the table has queues"),
+        optional_text("channel", "Channel of the row, where the table has channels"),
+        time("window_start", "Window of the row"),
+        text("column", "Column of the value"),
+        float("old", true, "of the column", "Value published before; null for none"),
+        float("new", true, "of the column", "Value published by the commit; null for none"),
+        text("cause", "events, prediction, time (a deadline passed) or unknown"),
+        count("cause_events_count", "Events that caused the change"),
+        optional_text("cause_events", "The first of them, as a JSON list of [source, event_id]"),
+    ]
+}
+
 fn commits_fields() -> Vec<Field> {
     vec![
         field("commit", DataType::Int64, false, "1", "Number of the commit, from 1"),
@@ -259,6 +327,7 @@ fn commits_fields() -> Vec<Field> {
         count("source_files_count", "Source files read so far"),
         field("source_bytes", DataType::Int64, false, "bytes", "Their size"),
         count("rows_read_count", "Rows read so far"),
+        count("restated_cells_count", "Values of closed windows that this commit changed"),
         count("files_written_count", "Files written by this commit"),
         count("files_removed_count", "Files removed by this commit"),
         count("rows_written_count", "Rows in the files written"),
@@ -273,7 +342,7 @@ mod tests {
 
     #[test]
     fn every_field_is_described_and_named_once() {
-        for table in Table::ALL {
+        for table in Table::all() {
             let schema = table.schema();
             for (position, field) in schema.fields().iter().enumerate() {
                 assert!(field.metadata().contains_key("description"), "{}.{}", table.name(), field.name());

@@ -8,18 +8,20 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use contactflow::kpis;
 use contactflow::views::Views;
 use contactflow_benches::Story;
 use contactflow_operators::anomaly::{anomalies, series_points};
-use contactflow_operators::cells::{arrange_cells, arrange_roll_up, arrange_rows, to_channel, to_day};
-use contactflow_operators::conversation::{History, conversations, order};
+use contactflow_operators::cells::arrange_rows;
+use contactflow_operators::conversation::{History, order};
 use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
-use contactflow_operators::gauges::gauges;
-use contactflow_schemas::aggregate::RollUp::{OverGroup, OverTime};
-use contactflow_schemas::clock::Window::{Day, Hour};
 use contactflow_schemas::event::mix;
+use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
+use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
+use contactflow_schemas::windows::Window::{Day, Hour};
+use contactflow_schemas::windows::Windows;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::InputHandle;
 use timely::dataflow::operators::probe::Handle;
@@ -71,28 +73,23 @@ fn build(worker: &mut Worker) -> Job {
     let counter = Rc::clone(&cells_changed);
     worker.dataflow::<Epoch, _, _>(|scope| {
         let probe = Handle::new();
-        let mut views = Views::new(&probe);
+        let mut views = Views::new(&probe, &Windows::utc());
         let (incoming, rows) = scope.new_input();
         let net = deduplicate(rows);
-        let facts = conversations(net.changes, net.latest.clone());
-
-        let unattended = |window| gauges(facts.levels.clone(), net.latest.clone(), window);
-        let contributions = facts.contributions.inspect(move |_| counter.set(counter.get() + 1));
-        let agent_hour = arrange_cells(contributions.concat(unattended(Hour)), "AgentChannelHour");
-        let agent_day = arrange_roll_up(agent_hour.clone(), OverTime, to_day, Some(unattended(Day)), "AgentChannelDay");
-        let channel_hour = arrange_roll_up(agent_hour.clone(), OverGroup, to_channel, None, "ChannelHour");
-        let channel_day = arrange_roll_up(agent_day.clone(), OverGroup, to_channel, None, "ChannelDay");
-        let by_hour = anomalies(series_points(channel_hour.clone(), false), net.latest.clone(), Hour);
-        let by_day = anomalies(series_points(agent_day.clone(), true), net.latest.clone(), Day);
+        let (rules, windows) = (KpiRules::default(), Windows::utc());
+        let kpis::Measured { conversations, contributions, presence } = kpis::measure(&net, &rules, &windows);
+        let contributions = contributions.inspect(move |_| counter.set(counter.get() + 1));
+        let cells = kpis::kpi_cells(contributions, presence, &windows);
+        let by_hour = anomalies(series_points(cells.of(Channel, Hour), false), net.latest.clone(), Hour, &windows);
+        let by_day = anomalies(series_points(cells.of(AgentChannel, Day), true), net.latest.clone(), Day, &windows);
 
         views.as_of(net.latest);
-        views.cells(Table::KpiAgentChannel(Hour), agent_hour);
-        views.cells(Table::KpiAgentChannel(Day), agent_day);
-        views.cells(Table::KpiChannel(Hour), channel_hour);
-        views.cells(Table::KpiChannel(Day), channel_day);
-        views.facts(arrange_rows(facts.facts, |row| row.day, "ConversationFacts"));
+        for (grouping, window, cells) in cells.into_iter() {
+            views.cells(Table::Kpi(grouping, window), cells);
+        }
+        views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
-        views.rejects(arrange_rows(net.rejects.concat(facts.rejects), |_| 0, "RejectedEvents"));
+        views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         Job { incoming, probe, cells_changed, _views: views }
     })
 }

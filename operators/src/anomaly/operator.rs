@@ -3,27 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 
 use contactflow_schemas::aggregate::summarise;
-use contactflow_schemas::catalogue::kpi_id;
-use contactflow_schemas::clock::{DAY_MS, TimeMs, Window, day_of};
+use contactflow_schemas::catalogue::kpi;
+use contactflow_schemas::clock::{DAY_MS, TimeMs};
 use contactflow_schemas::event::mix;
-use contactflow_schemas::facts::{AnomalyScore, Cell};
+use contactflow_schemas::facts::{AnomalyScore, Cell, Group};
 use contactflow_schemas::symbol::{FastHash, Symbol};
 use contactflow_schemas::tally::{KpiId, Slot, SlotKind, Tally};
+use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::operators::CountTotal;
 use serde::{Deserialize, Serialize};
-use timely::container::CapacityContainerBuilder;
-use timely::dataflow::Stream;
-use timely::dataflow::channels::pact::{Exchange, Pipeline};
-use timely::dataflow::operators::generic::OutputBuilder;
-use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::vec::Broadcast;
 
 use super::detector::{Detector, Point, score_series};
+use crate::as_of::{AsOfMove, LatestTimes, follow_as_of};
 use crate::cells::ArrangedCells;
-use crate::conversation::AsOf;
-use crate::epochs::{Epoch, EpochBuffer};
+use crate::epochs::Epoch;
 
 /// A KPI that is watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -71,23 +66,23 @@ impl SeriesKind {
 
     /// The value of a cell, thousandths of the detector's unit, and the observations behind it; none where there are too
     /// few.
-    fn value_milli(self, ids: &Ids, tally: &Tally) -> Option<(i64, i64)> {
-        let count = |kpi| tally.get(Slot::new(kpi, SlotKind::Count, 0));
-        let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
+    fn value_milli(self, tally: &Tally) -> Option<(i64, i64)> {
+        let count = |kpi: KpiId| tally.get(Slot::new(kpi, SlotKind::Count, 0));
+        let sum = |kpi: KpiId| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
         let mean = |sum: i64, count: i64, scale: i64| {
             (count >= OBSERVATIONS_MIN).then(|| (sum * 1_000 / (count * scale), count))
         };
         match self {
-            Self::MessagesInbound => Some((count(ids.messages_inbound) * 1_000, 1)),
-            Self::Replies => Some((count(ids.replies) * 1_000, 1)),
+            Self::MessagesInbound => Some((count(kpi::MESSAGES_INBOUND) * 1_000, 1)),
+            Self::Replies => Some((count(kpi::REPLIES) * 1_000, 1)),
             Self::ReplyTime => {
-                let summary = summarise(tally, ids.reply_time)?;
+                let summary = summarise(tally, kpi::REPLY_TIME)?;
                 mean(summary.sum_ms, summary.count, 1)
             }
-            Self::NegativeTurns => mean(sum(ids.negative_turns), count(ids.scored_turns), 1),
+            Self::NegativeTurns => mean(sum(kpi::NEGATIVE_TURNS), count(kpi::SCORED_TURNS), 1),
             // On the detector's 0..1 scale, so that one spread serves all ratios.
             Self::Csat => {
-                mean(sum(ids.csat), count(ids.csat), 1_000_000).map(|(csat, count)| ((csat - 1_000) / 4, count))
+                mean(sum(kpi::CSAT), count(kpi::CSAT), 1_000_000).map(|(csat, count)| ((csat - 1_000) / 4, count))
             }
         }
     }
@@ -95,28 +90,6 @@ impl SeriesKind {
     /// A value as it is published: of the KPI's own unit.
     fn publish_milli(self, value_milli: i64) -> i64 {
         if self == Self::Csat { value_milli * 4 + 1_000 } else { value_milli }
-    }
-}
-
-struct Ids {
-    messages_inbound: KpiId,
-    replies: KpiId,
-    reply_time: KpiId,
-    negative_turns: KpiId,
-    scored_turns: KpiId,
-    csat: KpiId,
-}
-
-impl Ids {
-    fn new() -> Self {
-        Self {
-            messages_inbound: kpi_id("messages_inbound_count"),
-            replies: kpi_id("replies_count"),
-            reply_time: kpi_id("reply_time"),
-            negative_turns: kpi_id("negative_turn_ratio"),
-            scored_turns: kpi_id("scored_turns_count"),
-            csat: kpi_id("csat"),
-        }
     }
 }
 
@@ -153,17 +126,14 @@ pub fn series_points<'scope>(
     cells: ArrangedCells<'scope>,
     agents: bool,
 ) -> VecCollection<'scope, Epoch, SeriesPoint, isize> {
-    let ids = Ids::new();
-    cells.count_total_core::<isize>().flat_map(move |(cell, tally)| points_of(&ids, cell, &tally.0, agents))
+    cells.count_total_core::<isize>().flat_map(move |(cell, tally)| points_of(cell, &tally.0, agents))
 }
 
-fn points_of(ids: &Ids, cell: Cell, tally: &Tally, agents: bool) -> Vec<SeriesPoint> {
-    if agents && cell.agent.is_none() {
-        return Vec::new();
-    }
-    let Cell { tenant, channel, agent, window_start_ms, .. } = cell;
+fn points_of(cell: Cell, tally: &Tally, agents: bool) -> Vec<SeriesPoint> {
+    let Cell { group: Group { tenant, channel, agent, .. }, window_start_ms, .. } = cell;
+    let Some(channel) = channel.filter(|_| !agents || agent.is_some()) else { return Vec::new() };
     let point = |kind: SeriesKind| {
-        let value = kind.value_milli(ids, tally)?;
+        let value = kind.value_milli(tally)?;
         Some((SeriesKey { tenant, channel, agent, kind }, window_start_ms, value))
     };
     // An agent's counts follow the shift plan, not the quality of service.
@@ -171,41 +141,35 @@ fn points_of(ids: &Ids, cell: Cell, tally: &Tally, agents: bool) -> Vec<SeriesPo
     SeriesKind::ALL.into_iter().filter(watched).filter_map(point).collect()
 }
 
-enum Input {
-    Point(SeriesPoint, isize),
-    Latest(TimeMs, i64),
-}
-
 /// The series of one worker.
 struct Series {
     window: Window,
     values: HashMap<SeriesKey, BTreeMap<TimeMs, (i64, i64)>, FastHash>,
+    windows: Windows,
     published: HashMap<SeriesKey, Vec<AnomalyScore>, FastHash>,
-    as_of: AsOf,
 }
 
 impl Series {
-    fn process(&mut self, items: impl IntoIterator<Item = Input>, emit: &mut impl FnMut(AnomalyScore, isize)) {
-        let before = self.as_of.get().map(|time_ms| self.window.start_ms(time_ms));
+    fn process(
+        &mut self,
+        updates: Vec<(SeriesPoint, Epoch, isize)>,
+        moved: AsOfMove,
+        emit: &mut dyn FnMut(AnomalyScore, isize),
+    ) {
+        let horizon = |as_of_ms: Option<TimeMs>| as_of_ms.map(|time_ms| self.windows.start_ms(self.window, time_ms));
+        let (before, after) = (horizon(moved.before_ms), horizon(moved.after_ms));
         let mut touched: HashMap<SeriesKey, (), FastHash> = HashMap::default();
         // What goes before what comes: a value may be taken back and set again within an epoch.
-        let (gone, come): (Vec<Input>, Vec<Input>) =
-            items.into_iter().partition(|item| matches!(item, Input::Point(_, diff) if *diff < 0));
-        for item in gone.into_iter().chain(come) {
-            match item {
-                Input::Latest(time_ms, diff) => self.as_of.update(time_ms, diff),
-                Input::Point((key, start_ms, value), diff) => {
-                    let series = self.values.entry(key).or_default();
-                    if diff > 0 {
-                        series.insert(start_ms, value);
-                    } else {
-                        series.remove(&start_ms);
-                    }
-                    touched.insert(key, ());
-                }
+        let (gone, come): (Vec<_>, Vec<_>) = updates.into_iter().partition(|(_, _, diff)| *diff < 0);
+        for ((key, start_ms, value), _, diff) in gone.into_iter().chain(come) {
+            let series = self.values.entry(key).or_default();
+            if diff > 0 {
+                series.insert(start_ms, value);
+            } else {
+                series.remove(&start_ms);
             }
+            touched.insert(key, ());
         }
-        let after = self.as_of.get().map(|time_ms| self.window.start_ms(time_ms));
         let keys: Vec<SeriesKey> =
             if before == after { touched.into_keys().collect() } else { self.values.keys().copied().collect() };
         for key in keys {
@@ -227,12 +191,12 @@ impl Series {
     /// Scores the complete windows of a series: those before the window that holds as_of.
     fn score(&self, key: &SeriesKey, horizon_ms: TimeMs) -> Vec<AnomalyScore> {
         let Some(values) = self.values.get(key) else { return Vec::new() };
-        let points = points(values, key.counts_silence(), self.window.length_ms(), horizon_ms);
+        let points = points(values, key.counts_silence(), (&self.windows, self.window), horizon_ms);
         let scores = score_series(key.kind.detector(), self.window, &points);
         let row = |score: super::Score| AnomalyScore {
-            day: day_of(score.start_ms),
+            day: self.windows.day_of(score.start_ms),
             window_start_ms: score.start_ms,
-            window_ms: self.window.length_ms(),
+            window_end_ms: self.windows.end_ms(self.window, score.start_ms),
             tenant: key.tenant,
             channel: key.channel,
             agent: key.agent,
@@ -249,18 +213,22 @@ impl Series {
 
 /// The complete windows of a series, those before `horizon_ms`. With `silence`, a window without a value counts 0, for
 /// a while after the last value: nobody expects a channel to speak that has been idle for long.
-fn points(values: &BTreeMap<TimeMs, (i64, i64)>, silence: bool, length_ms: i64, horizon_ms: TimeMs) -> Vec<Point> {
+fn points(
+    values: &BTreeMap<TimeMs, (i64, i64)>,
+    silence: bool,
+    (windows, window): (&Windows, Window),
+    horizon_ms: TimeMs,
+) -> Vec<Point> {
     let mut points = Vec::with_capacity(values.len());
     let mut starts = values.range(..horizon_ms).peekable();
     while let Some((&start_ms, &(value_milli, observations))) = starts.next() {
         points.push(Point { start_ms, value_milli, observations });
-        let next_ms = starts.peek().map_or(horizon_ms, |(next_ms, _)| **next_ms);
-        let idle = if silence { (next_ms.min(start_ms + IDLE_MAX_MS) - start_ms - 1) / length_ms } else { 0 };
-        points.extend((1..=idle).map(|number| Point {
-            start_ms: start_ms + number * length_ms,
-            value_milli: 0,
-            observations: 1,
-        }));
+        if silence {
+            let next_ms = starts.peek().map_or(horizon_ms, |(next_ms, _)| **next_ms);
+            let idle_ms = windows.end_ms(window, start_ms);
+            let idle = windows.starts(window, idle_ms, next_ms.min(start_ms + IDLE_MAX_MS));
+            points.extend(idle.map(|start_ms| Point { start_ms, value_milli: 0, observations: 1 }));
+        }
     }
     points
 }
@@ -268,36 +236,17 @@ fn points(values: &BTreeMap<TimeMs, (i64, i64)>, silence: bool, length_ms: i64, 
 /// Keeps the anomaly scores of all series, routed by series.
 pub fn anomalies<'scope>(
     points: VecCollection<'scope, Epoch, SeriesPoint, isize>,
-    latest: Stream<'scope, Epoch, Vec<(TimeMs, i64)>>,
+    latest: LatestTimes<'scope>,
     window: Window,
+    windows: &Windows,
 ) -> VecCollection<'scope, Epoch, AnomalyScore, isize> {
-    let mut builder = OperatorBuilder::new(format!("Anomalies: {window:?}"), points.scope());
-    let route = Exchange::new(|((key, _, _), _, _): &(SeriesPoint, Epoch, isize)| key.stable_hash());
-    let mut points_input = builder.new_input(points.inner, route);
-    let mut latest_input = builder.new_input(latest.broadcast(), Pipeline);
-    let (output, scores) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
-    builder.build(move |_capabilities| {
-        let mut buffer = EpochBuffer::new(1);
-        let mut series =
-            Series { window, values: HashMap::default(), published: HashMap::default(), as_of: AsOf::default() };
-        move |frontiers| {
-            points_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash_updates(
-                    &capability,
-                    rows.drain(..).map(|(point, epoch, diff)| (epoch, Input::Point(point, diff))),
-                );
-            });
-            latest_input.for_each(|capability, rows: &mut Vec<_>| {
-                buffer.stash(&capability, rows.drain(..).map(|(time_ms, diff)| Input::Latest(time_ms, diff)).collect());
-            });
-            while let Some(mut batch) = buffer.next_complete(&[&frontiers[0], &frontiers[1]]) {
-                let items = batch.take_items();
-                let mut output = output.activate();
-                let mut session = output.session(&batch.capabilities[0]);
-                series.process(items, &mut |score, diff| session.give((score, batch.epoch, diff)));
-            }
-        }
-    });
-    scores.as_collection()
+    let mut series =
+        Series { window, windows: windows.clone(), values: HashMap::default(), published: HashMap::default() };
+    let route = |((key, _, _), _, _): &(SeriesPoint, Epoch, isize)| key.stable_hash();
+    let epoch_of = |(_, epoch, _): &(SeriesPoint, Epoch, isize)| Some(*epoch);
+    let name = format!("Anomalies: {}", window.name());
+    follow_as_of(&name, points.inner, route, epoch_of, latest, move |epoch, updates, moved, emit| {
+        series.process(updates, moved, &mut |score, diff| emit((score, epoch, diff)));
+    })
+    .as_collection()
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use contactflow_schemas::clock::{Window, day_of};
+use contactflow_schemas::catalogue::contribute;
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, CycleFacts, Turn};
+use contactflow_schemas::facts::{Cell, CycleFacts, Group, Turn};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::{FastHash, Symbol};
 use contactflow_schemas::tally::{Slot, Tally};
+use contactflow_schemas::windows::{Window, Windows};
 
-use super::view::{Credit, LevelChange, View};
-use super::{GaugeChange, GaugeGroup};
+use super::view::{Credited, LevelChange, View, Wait};
+use super::{LevelKey, LevelUpdate, VisitUpdate, WaitUpdate};
+use crate::cells::cell_of;
 use crate::difference::TallyDiff;
 
 /// Differences of many views, collected over one epoch.
@@ -22,17 +24,21 @@ pub struct Differences {
     pub turns: Vec<(Turn, isize)>,
     /// Rows of rejected_events.
     pub rejects: Vec<(Reject, isize)>,
-    /// Unattended levels.
-    pub levels: Vec<GaugeChange>,
-    /// What the hourly agent×channel cells gain, not yet summed up.
-    cells: HashMap<Cell, Vec<(Slot, i64)>, FastHash>,
+    /// Levels.
+    pub levels: Vec<LevelUpdate>,
+    /// Customers who wait.
+    pub waits: Vec<WaitUpdate>,
+    /// What conversations are to the others of their contact.
+    pub visits: Vec<VisitUpdate>,
+    /// What the finest cells gain, not yet summed up.
+    cells: HashMap<(Window, Cell), Vec<(Slot, i64)>, FastHash>,
 }
 
 impl Differences {
     /// Adds the difference between two views of one conversation.
-    pub fn add(&mut self, key: ConversationKey, before: View, after: View) {
-        self.credits(key, &before, -1);
-        self.credits(key, &after, 1);
+    pub fn add(&mut self, windows: &Windows, key: ConversationKey, before: View, after: View) {
+        self.credits(windows, key, &before, -1);
+        self.credits(windows, key, &after, 1);
         // What both views have cancels here, so that downstream only sees what changed.
         replace(before.facts, after.facts, &mut self.facts);
         replace(before.turns, after.turns, &mut self.turns);
@@ -41,10 +47,18 @@ impl Differences {
             self.levels(key, before.channel, before.levels, -1);
             self.levels(key, after.channel, after.levels, 1);
         }
+        if before.wait != after.wait || before.channel != after.channel {
+            self.wait(key, before.channel, before.wait, -1);
+            self.wait(key, after.channel, after.wait, 1);
+        }
+        if before.visit != after.visit {
+            self.visits.extend(before.visit.map(|visit| (key.tenant, visit, -1)));
+            self.visits.extend(after.visit.map(|visit| (key.tenant, visit, 1)));
+        }
     }
 
-    /// The contributions to the hourly cells, summed up and without zeros.
-    pub fn take_cells(&mut self) -> impl Iterator<Item = (Cell, TallyDiff)> + use<> {
+    /// The contributions to the finest cells, summed up and without zeros.
+    pub fn take_cells(&mut self) -> impl Iterator<Item = ((Window, Cell), TallyDiff)> + use<> {
         let cells = std::mem::take(&mut self.cells);
         cells.into_iter().filter_map(|(cell, entries)| {
             let tally = Tally::from_entries(entries);
@@ -52,26 +66,33 @@ impl Differences {
         })
     }
 
-    fn credits(&mut self, key: ConversationKey, view: &View, sign: i64) {
+    fn credits(&mut self, windows: &Windows, key: ConversationKey, view: &View, sign: i64) {
         let Some(channel) = view.channel else { return };
         for credit in &view.credits {
-            let entries = self.cells.entry(hourly_cell(key, channel, credit)).or_default();
-            credit.moment.contribute(sign, entries);
+            let group = group(key, channel, credit.credited);
+            let cell = (credit.window, cell_of(windows, credit.window, credit.time_ms, group));
+            let entries = self.cells.entry(cell).or_default();
+            contribute(credit.kpi, credit.value, credit.business_ms, sign, entries);
         }
     }
 
     fn levels(&mut self, key: ConversationKey, channel: Option<Symbol>, levels: Vec<LevelChange>, sign: i64) {
         let Some(channel) = channel else { return };
         self.levels.extend(levels.into_iter().map(|level| {
-            let group = GaugeGroup { tenant: key.tenant, channel, agent: level.agent };
-            (group, level.time_ms, sign * level.delta)
+            let level_key = LevelKey { group: group(key, channel, level.credited), kpi: level.kpi };
+            (level_key, level.time_ms, sign * level.delta)
         }));
+    }
+
+    fn wait(&mut self, key: ConversationKey, channel: Option<Symbol>, wait: Option<Wait>, sign: i64) {
+        let Some((channel, wait)) = channel.zip(wait) else { return };
+        self.waits.push((group(key, channel, wait.credited), wait.since_ms, sign));
     }
 }
 
-fn hourly_cell(key: ConversationKey, channel: Symbol, credit: &Credit) -> Cell {
-    let window_start_ms = Window::Hour.start_ms(credit.time_ms);
-    Cell { day: day_of(window_start_ms), window_start_ms, tenant: key.tenant, channel, agent: credit.agent }
+fn group(key: ConversationKey, channel: Symbol, credited: Credited) -> Group {
+    let Credited { agent, team, queue } = credited;
+    Group { tenant: key.tenant, channel: Some(channel), agent, team, queue }
 }
 
 /// Emits −1 for what is gone and +1 for what is new; rows of a view are few.

@@ -8,7 +8,10 @@
 use std::cmp::Ordering;
 
 use compact_str::CompactString;
-use contactflow_schemas::event::{ActorType, Body, Direction, Event, EventType, Origin, Status, TextRef, Visibility};
+use contactflow_schemas::event::{
+    ActorType, Body, DequeueReason, Direction, Event, EventType, Origin, SegmentStep, Status, TextRef, TransferKind,
+    Visibility,
+};
 use contactflow_schemas::prediction::TextKey;
 use contactflow_schemas::symbol::Symbol;
 
@@ -46,11 +49,8 @@ impl History {
     /// Packs `events`, which must be in [`order`].
     pub fn pack(events: &[Event]) -> Self {
         let mut writer = Writer(Vec::with_capacity(events.len() * 48));
-        let mut previous_ms = 0;
-        for event in events {
-            writer.event(event, previous_ms);
-            previous_ms = event.time_ms;
-        }
+        let mut shared = Shared::default();
+        events.iter().for_each(|event| writer.event(event, &mut shared));
         Self(writer.0.into_boxed_slice())
     }
 
@@ -58,9 +58,9 @@ impl History {
     pub fn unpack(&self) -> Vec<Event> {
         let mut reader = Reader(&self.0);
         let mut events: Vec<Event> = Vec::with_capacity(self.0.len() / 32);
+        let mut shared = Shared::default();
         while !reader.0.is_empty() {
-            let previous_ms = events.last().map_or(0, |event| event.time_ms);
-            events.push(reader.event(previous_ms));
+            events.push(reader.event(&mut shared));
         }
         events
     }
@@ -112,12 +112,41 @@ mod tag {
     pub(super) const DELETED: u8 = 3;
     pub(super) const STATUS: u8 = 4;
     pub(super) const ASSIGNED: u8 = 5;
-    pub(super) const SEGMENT_STARTED: u8 = 6;
-    pub(super) const HANDOFF: u8 = 7;
-    pub(super) const RATED: u8 = 8;
-    pub(super) const MERGED: u8 = 9;
-    pub(super) const SPAM: u8 = 10;
-    pub(super) const OTHER: u8 = 11;
+    pub(super) const TRANSFERRED: u8 = 6;
+    pub(super) const QUEUED: u8 = 7;
+    pub(super) const DEQUEUED: u8 = 8;
+    pub(super) const SEGMENT: u8 = 9;
+    pub(super) const HANDOFF: u8 = 10;
+    pub(super) const SURVEY_SENT: u8 = 11;
+    pub(super) const RATED: u8 = 12;
+    pub(super) const SLA_APPLIED: u8 = 13;
+    pub(super) const SLA_REMOVED: u8 = 14;
+    pub(super) const MERGED: u8 = 15;
+    pub(super) const SPAM: u8 = 16;
+    pub(super) const OTHER: u8 = 17;
+}
+
+/// What the next event is likely to share with the one before: stored as two bits where it does.
+#[derive(Clone, Copy, Default)]
+struct Shared {
+    time_ms: i64,
+    channel: Option<Symbol>,
+    contact: Option<Symbol>,
+    queue: Option<Symbol>,
+    team: Option<Symbol>,
+}
+
+impl Shared {
+    fn columns(&mut self) -> [&mut Option<Symbol>; 4] {
+        [&mut self.channel, &mut self.contact, &mut self.queue, &mut self.team]
+    }
+}
+
+/// How a column relates to the last event that had it.
+mod shared {
+    pub(super) const NONE: u8 = 0;
+    pub(super) const SAME: u8 = 1;
+    pub(super) const NEW: u8 = 2;
 }
 
 struct Writer(Vec<u8>);
@@ -156,28 +185,58 @@ impl Writer {
         }
     }
 
-    fn event(&mut self, event: &Event, previous_ms: i64) {
-        self.signed(event.time_ms - previous_ms);
+    fn event(&mut self, event: &Event, shared: &mut Shared) {
+        self.signed(event.time_ms - shared.time_ms);
+        shared.time_ms = event.time_ms;
         self.symbol(Some(event.source));
         self.string(&event.event_id);
-        self.symbol(event.channel);
-        self.byte(event.actor_type.map_or(0, |actor| actor as u8 + 1));
+        let values = [event.channel, event.contact, event.queue, event.team];
+        let relation = |(value, last): (&Option<Symbol>, &mut Option<Symbol>)| match value {
+            None => shared::NONE,
+            Some(_) if value == last => shared::SAME,
+            Some(_) => shared::NEW,
+        };
+        let relations: Vec<u8> = values.iter().zip(shared.columns()).map(relation).collect();
+        self.byte(relations.iter().enumerate().fold(0, |bits, (at, relation)| bits | relation << (2 * at)));
+        for ((value, last), relation) in values.into_iter().zip(shared.columns()).zip(relations) {
+            if relation == shared::NEW {
+                self.symbol(value);
+                *last = value;
+            }
+        }
+        let actor_type = event.actor_type.map_or(0, |actor| actor as u8 + 1);
+        let (has_ingest, has_home) = (event.ingest_ms.is_some(), event.home.is_some());
+        self.byte(actor_type | u8::from(has_ingest) << 3 | u8::from(has_home) << 4);
+        if let Some(ingest_ms) = event.ingest_ms {
+            self.signed(ingest_ms - event.time_ms);
+        }
+        if has_home {
+            self.symbol(event.home);
+        }
         self.symbol(event.actor);
         self.symbol(Some(event.origin.file));
         self.unsigned(event.origin.row);
         self.body(&event.body, &event.event_id);
     }
 
+    fn optional(&mut self, value: Option<i64>) {
+        self.byte(u8::from(value.is_some()));
+        if let Some(value) = value {
+            self.signed(value);
+        }
+    }
+
     fn body(&mut self, body: &Body, event_id: &str) {
         match body {
             Body::Created => self.byte(tag::CREATED),
-            Body::Message { message_id, direction, visibility, text } => {
+            Body::Message { message_id, direction, visibility, fallback, text } => {
                 self.byte(tag::MESSAGE);
                 // Most sources use one id for the message and its event.
                 let same = message_id == event_id;
                 let flags = u8::from(same)
                     | (u8::from(*visibility == Visibility::Private) << 1)
-                    | (direction.map_or(0, |direction| direction as u8 + 1) << 2);
+                    | (u8::from(*fallback) << 2)
+                    | (direction.map_or(0, |direction| direction as u8 + 1) << 3);
                 self.byte(flags);
                 if !same {
                     self.string(message_id);
@@ -194,34 +253,48 @@ impl Writer {
                 self.string(message_id);
                 self.byte(u8::from(*not_delivered));
             }
-            Body::Status(status) => {
-                self.byte(tag::STATUS);
-                self.byte(*status as u8);
-            }
-            Body::Assigned { agent } => {
-                self.byte(tag::ASSIGNED);
+            Body::Segment { step, segment, agent, duration_ms } => {
+                self.byte(tag::SEGMENT);
+                self.byte(*step as u8);
+                self.symbol(*segment);
                 self.symbol(*agent);
+                self.optional(*duration_ms);
             }
-            Body::SegmentStarted { agent } => {
-                self.byte(tag::SEGMENT_STARTED);
-                self.symbol(*agent);
-            }
-            Body::Handoff => self.byte(tag::HANDOFF),
             Body::Rated { survey, agent, csat_millionths } => {
                 self.byte(tag::RATED);
                 self.symbol(*survey);
                 self.symbol(*agent);
                 self.signed(*csat_millionths);
             }
-            Body::Merged => self.byte(tag::MERGED),
-            Body::Spam(marked) => {
-                self.byte(tag::SPAM);
-                self.byte(u8::from(*marked));
+            other => self.small_body(other),
+        }
+    }
+
+    /// A body of a tag and a few symbols or small numbers.
+    fn small_body(&mut self, body: &Body) {
+        let (tag, symbols, number): (u8, &[Option<Symbol>], Option<u8>) = match body {
+            Body::Status(status) => (tag::STATUS, &[], Some(*status as u8)),
+            Body::Assigned { agent } => (tag::ASSIGNED, &[*agent], None),
+            Body::Transferred { agent, from, kind } => {
+                (tag::TRANSFERRED, &[*agent, *from], Some(kind.map_or(0, |kind| kind as u8 + 1)))
             }
-            Body::Other(event_type) => {
-                self.byte(tag::OTHER);
-                self.byte(*event_type as u8);
+            Body::Queued => (tag::QUEUED, &[], None),
+            Body::Dequeued { reason, agent } => {
+                (tag::DEQUEUED, &[*agent], Some(reason.map_or(0, |reason| reason as u8 + 1)))
             }
+            Body::Handoff { fallback } => (tag::HANDOFF, &[], Some(u8::from(*fallback))),
+            Body::SurveySent { survey, agent } => (tag::SURVEY_SENT, &[*survey, *agent], None),
+            Body::SlaApplied { policy } => (tag::SLA_APPLIED, &[Some(*policy)], None),
+            Body::SlaRemoved { policy } => (tag::SLA_REMOVED, &[*policy], None),
+            Body::Merged { target } => (tag::MERGED, &[Some(*target)], None),
+            Body::Spam(marked) => (tag::SPAM, &[], Some(u8::from(*marked))),
+            Body::Other(event_type) => (tag::OTHER, &[], Some(*event_type as u8)),
+            _ => unreachable!("larger bodies are written by their own code"),
+        };
+        self.byte(tag);
+        symbols.iter().for_each(|symbol| self.symbol(*symbol));
+        if let Some(number) = number {
+            self.byte(number);
         }
     }
 }
@@ -275,19 +348,55 @@ impl Reader<'_> {
         })
     }
 
-    fn event(&mut self, previous_ms: i64) -> Event {
-        let time_ms = previous_ms + self.signed();
+    fn event(&mut self, shared: &mut Shared) -> Event {
+        let time_ms = shared.time_ms + self.signed();
+        shared.time_ms = time_ms;
         let source = self.symbol().expect(WRITTEN_HERE);
         let event_id = self.string();
-        let channel = self.symbol();
-        let actor_type = match self.byte() {
+        let relations = self.byte();
+        let mut values = [None; 4];
+        for (at, (value, last)) in values.iter_mut().zip(shared.columns()).enumerate() {
+            let relation = relations >> (2 * at) & 3;
+            if relation == shared::NEW {
+                *last = self.symbol();
+            }
+            *value = if relation == shared::NONE { None } else { *last };
+        }
+        let [channel, contact, queue, team] = values;
+        let flags = self.byte();
+        let actor_type = match flags & 7 {
             0 => None,
             number => Some(ActorType::ALL[usize::from(number) - 1]),
         };
+        let ingest_ms = (flags & 8 != 0).then(|| time_ms + self.signed());
+        let home = if flags & 16 != 0 { self.symbol() } else { None };
         let actor = self.symbol();
         let origin = Origin { file: self.symbol().expect(WRITTEN_HERE), row: self.unsigned() };
         let body = self.body(&event_id);
-        Event { source, event_id, time_ms, channel, actor_type, actor, body, origin }
+        Event {
+            source,
+            event_id,
+            time_ms,
+            channel,
+            actor_type,
+            actor,
+            contact,
+            queue,
+            team,
+            ingest_ms,
+            home,
+            body,
+            origin,
+        }
+    }
+
+    fn optional(&mut self) -> Option<i64> {
+        (self.byte() != 0).then(|| self.signed())
+    }
+
+    /// A value of a closed set, or none, as it is numbered from 1.
+    fn one_of<T: Copy>(&mut self, all: &[T]) -> Option<T> {
+        usize::from(self.byte()).checked_sub(1).map(|number| all[number])
     }
 
     fn body(&mut self, event_id: &CompactString) -> Body {
@@ -298,10 +407,28 @@ impl Reader<'_> {
             tag::DELETED => Body::Deleted { message_id: self.string(), not_delivered: self.byte() != 0 },
             tag::STATUS => Body::Status(Status::ALL[usize::from(self.byte())]),
             tag::ASSIGNED => Body::Assigned { agent: self.symbol() },
-            tag::SEGMENT_STARTED => Body::SegmentStarted { agent: self.symbol() },
-            tag::HANDOFF => Body::Handoff,
+            tag::TRANSFERRED => Body::Transferred {
+                agent: self.symbol(),
+                from: self.symbol(),
+                kind: self.one_of(TransferKind::ALL),
+            },
+            tag::QUEUED => Body::Queued,
+            tag::DEQUEUED => {
+                let agent = self.symbol();
+                Body::Dequeued { agent, reason: self.one_of(DequeueReason::ALL) }
+            }
+            tag::SEGMENT => Body::Segment {
+                step: SegmentStep::ALL[usize::from(self.byte())],
+                segment: self.symbol(),
+                agent: self.symbol(),
+                duration_ms: self.optional(),
+            },
+            tag::HANDOFF => Body::Handoff { fallback: self.byte() != 0 },
+            tag::SURVEY_SENT => Body::SurveySent { survey: self.symbol(), agent: self.symbol() },
             tag::RATED => Body::Rated { survey: self.symbol(), agent: self.symbol(), csat_millionths: self.signed() },
-            tag::MERGED => Body::Merged,
+            tag::SLA_APPLIED => Body::SlaApplied { policy: self.symbol().expect(WRITTEN_HERE) },
+            tag::SLA_REMOVED => Body::SlaRemoved { policy: self.symbol() },
+            tag::MERGED => Body::Merged { target: self.symbol().expect(WRITTEN_HERE) },
             tag::SPAM => Body::Spam(self.byte() != 0),
             tag::OTHER => Body::Other(EventType::ALL[usize::from(self.byte())]),
             unknown => panic!("{WRITTEN_HERE}, which knows no tag {unknown}"),
@@ -312,11 +439,11 @@ impl Reader<'_> {
         let flags = self.byte();
         let message_id = if flags & 1 != 0 { event_id.clone() } else { self.string() };
         let visibility = if flags & 2 != 0 { Visibility::Private } else { Visibility::Public };
-        let direction = match flags >> 2 {
+        let direction = match flags >> 3 {
             0 => None,
             number => Some(Direction::ALL[usize::from(number) - 1]),
         };
-        Body::Message { message_id, direction, visibility, text: self.text() }
+        Body::Message { message_id, direction, visibility, fallback: flags & 4 != 0, text: self.text() }
     }
 }
 
@@ -333,6 +460,11 @@ mod tests {
             channel: Some(Symbol::new("chat")),
             actor_type: Some(ActorType::Agent),
             actor: None,
+            contact: (time_ms % 2 == 0).then(|| Symbol::new("c1")),
+            queue: (time_ms % 3 == 0).then(|| Symbol::new("q1")),
+            team: None,
+            ingest_ms: (time_ms % 2 == 1).then_some(time_ms + 250),
+            home: (time_ms % 5 == 0).then(|| Symbol::new("other")),
             body,
             origin,
         }
@@ -345,6 +477,7 @@ mod tests {
             message_id: message_id.into(),
             direction,
             visibility,
+            fallback: visibility == Visibility::Public,
             text,
         };
         let bodies = vec![
@@ -355,10 +488,16 @@ mod tests {
             Body::Deleted { message_id: "e1".into(), not_delivered: true },
             Body::Status(Status::Closed),
             Body::Assigned { agent },
-            Body::SegmentStarted { agent: None },
-            Body::Handoff,
+            Body::Transferred { agent: None, from: agent, kind: Some(TransferKind::External) },
+            Body::Queued,
+            Body::Dequeued { reason: Some(DequeueReason::FlowOut), agent },
+            Body::Segment { step: SegmentStep::AcwEnded, segment: agent, agent: None, duration_ms: Some(7) },
+            Body::Handoff { fallback: true },
+            Body::SurveySent { survey: agent, agent },
+            Body::SlaApplied { policy: Symbol::new("gold") },
+            Body::SlaRemoved { policy: None },
             Body::Rated { survey: agent, agent: None, csat_millionths: 3_666_667 },
-            Body::Merged,
+            Body::Merged { target: Symbol::new("x") },
             Body::Spam(true),
             Body::Other(EventType::ErasureRequested),
         ];
@@ -377,20 +516,20 @@ mod tests {
     fn ties_are_broken_by_source_and_id_in_byte_order() {
         let mut events = Vec::new();
         let ids = [("b", "1"), ("a", "10"), ("a", "9"), ("a", "1")];
-        apply(&mut events, ids.map(|(source, id)| Change::Put(Box::new(event(5, source, id, Body::Handoff)))));
+        apply(&mut events, ids.map(|(source, id)| Change::Put(Box::new(event(5, source, id, Body::Handoff { fallback: false })))));
         let order: Vec<_> = events.iter().map(|event| (event.source.as_str(), event.event_id.as_str())).collect();
         assert_eq!(order, [("a", "1"), ("a", "10"), ("a", "9"), ("b", "1")]);
     }
 
     #[test]
     fn a_put_replaces_and_a_remove_leaves_no_trace() {
-        let mut events = vec![event(5, "s", "x", Body::Handoff)];
+        let mut events = vec![event(5, "s", "x", Body::Handoff { fallback: false })];
         let before = History::pack(&events);
         apply(&mut events, [Change::Put(Box::new(event(9, "s", "x", Body::Created)))]);
         assert_eq!((events.len(), events[0].time_ms), (1, 9));
         apply(&mut events, [Change::Remove { source: Symbol::new("s"), event_id: "x".into() }]);
         assert!(History::pack(&events).is_empty());
-        apply(&mut events, [Change::Put(Box::new(event(5, "s", "x", Body::Handoff)))]);
+        apply(&mut events, [Change::Put(Box::new(event(5, "s", "x", Body::Handoff { fallback: false })))]);
         assert_eq!(History::pack(&events), before);
     }
 }

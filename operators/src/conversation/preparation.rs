@@ -1,7 +1,8 @@
 //! What has to be known of a whole history before it is walked: later events change what earlier ones mean.
 
 use contactflow_schemas::clock::TimeMs;
-use contactflow_schemas::event::{Body, ConversationKey, Event, TextRef};
+use contactflow_schemas::event::{ActorType, Body, ConversationKey, Direction, Event, TextRef, Visibility};
+use contactflow_schemas::normalise::speaker;
 use contactflow_schemas::reject::{Reason, Reject};
 use contactflow_schemas::symbol::Symbol;
 
@@ -14,12 +15,18 @@ pub(super) struct Preparation<'a> {
     pub(super) channel: Symbol,
     /// Marked as spam, and not cleared since.
     pub(super) spam: bool,
-    /// Merged into another conversation.
-    pub(super) merged: bool,
+    /// Who the customer is.
+    pub(super) contact: Option<Symbol>,
+    /// The first agent who had to do with it (rule 28).
+    pub(super) first_agent: Option<Symbol>,
+    /// Its first team.
+    pub(super) first_team: Option<Symbol>,
+    /// Its first queue.
+    pub(super) first_queue: Option<Symbol>,
     /// For each event: it counts for nothing, being a message that was not delivered or a reference to no message (rule 8).
     pub(super) void: Vec<bool>,
-    /// Positions of the ratings that stand: the last of each survey (rule 19).
-    pub(super) standing_ratings: Vec<usize>,
+    /// The ratings that stand, the last of each survey, and how many they replace (rule 19).
+    standing_ratings: Vec<(usize, i64)>,
     /// Events that refer to nothing.
     pub(super) orphans: Vec<Reject>,
     /// Some message was edited or deleted, so texts have to be looked up.
@@ -34,7 +41,10 @@ impl<'a> Preparation<'a> {
             created_ms: None,
             channel: Symbol::new("unknown"),
             spam: false,
-            merged: false,
+            contact: None,
+            first_agent: None,
+            first_team: None,
+            first_queue: None,
             void: vec![false; events.len()],
             standing_ratings: Vec::new(),
             orphans: Vec::new(),
@@ -50,10 +60,21 @@ impl<'a> Preparation<'a> {
         preparation
     }
 
+    /// The events that count, in order.
+    pub(super) fn counting(&self) -> impl Iterator<Item = &'a Event> {
+        self.events.iter().zip(&self.void).filter(|(_, void)| !**void).map(|(event, _)| event)
+    }
+
+    /// How many ratings the one at `position` replaces; none unless it stands.
+    pub(super) fn standing_rating(&self, position: usize) -> Option<i64> {
+        self.standing_ratings.iter().find(|(standing, _)| *standing == position).map(|(_, revisions)| *revisions)
+    }
+
     /// The text of the message at `position` as it stands: the last edit's, or none once deleted.
     pub(super) fn text_of(&self, position: usize) -> Option<TextRef> {
         let Body::Message { message_id, text, .. } = &self.events[position].body else { return None };
-        if !self.texts_change || message_id.is_empty() {
+        // Messages of merged conversations have brought the text that stands.
+        if !self.texts_change || message_id.is_empty() || self.events[position].home.is_some() {
             return *text;
         }
         let mut standing = *text;
@@ -68,8 +89,7 @@ impl<'a> Preparation<'a> {
     }
 
     fn has_message(&self, wanted: &str) -> bool {
-        let is_it = |event: &Event| matches!(&event.body, Body::Message { message_id, .. } if message_id == wanted);
-        self.events.iter().any(is_it)
+        self.events.iter().any(|event| is_message(event, wanted))
     }
 
     fn void_undelivered_and_orphans(&mut self, key: ConversationKey) {
@@ -81,7 +101,7 @@ impl<'a> Preparation<'a> {
                 self.void[position] = true;
             } else if matches!(event.body, Body::Deleted { not_delivered: true, .. }) {
                 for (void, other) in self.void.iter_mut().zip(self.events) {
-                    *void |= matches!(&other.body, Body::Message { message_id: other, .. } if other == message_id);
+                    *void |= is_message(other, message_id);
                 }
             }
         }
@@ -89,29 +109,41 @@ impl<'a> Preparation<'a> {
 
     fn scan(&mut self) {
         let mut first_message_ms = None;
-        let mut ratings: Vec<(Option<Symbol>, usize)> = Vec::new();
+        let mut ratings: Vec<(Option<Symbol>, usize, i64)> = Vec::new();
         let mut channel = None;
         for (position, event) in self.events.iter().enumerate().filter(|(position, _)| !self.void[*position]) {
             channel = channel.or(event.channel);
+            self.contact = self.contact.or(event.contact);
+            self.first_team = self.first_team.or(event.team);
+            self.first_queue = self.first_queue.or(event.queue);
             match &event.body {
                 Body::Created => {
                     self.created_ms.get_or_insert(event.time_ms);
                 }
-                Body::Message { .. } => {
+                Body::Message { direction, visibility, .. } => {
                     first_message_ms.get_or_insert(event.time_ms);
+                    let author = speaker(event.actor_type, *direction, event.actor);
+                    let replies = *visibility == Visibility::Public
+                        && author == Some(ActorType::Agent)
+                        && *direction != Some(Direction::Inbound);
+                    if replies {
+                        self.first_agent = self.first_agent.or(event.actor);
+                    }
+                }
+                Body::Assigned { agent } | Body::Transferred { agent, .. } => {
+                    self.first_agent = self.first_agent.or(*agent);
                 }
                 Body::Spam(marked) => self.spam = *marked,
-                Body::Merged => self.merged = true,
-                Body::Rated { survey, .. } => {
-                    ratings.retain(|(other, _)| other != survey);
-                    ratings.push((*survey, position));
-                }
+                Body::Rated { survey, .. } => match ratings.iter_mut().find(|(other, ..)| other == survey) {
+                    Some((_, standing, revisions)) => (*standing, *revisions) = (position, *revisions + 1),
+                    None => ratings.push((*survey, position, 0)),
+                },
                 _ => {}
             }
         }
         self.channel = channel.unwrap_or(self.channel);
         self.created_ms = self.created_ms.or(first_message_ms);
-        self.standing_ratings = ratings.into_iter().map(|(_, position)| position).collect();
+        self.standing_ratings = ratings.into_iter().map(|(_, position, revisions)| (position, revisions)).collect();
     }
 
     /// Without an opener every event refers to a conversation that does not exist.
@@ -119,6 +151,11 @@ impl<'a> Preparation<'a> {
         let message = "the conversation has neither a conversation_created nor a delivered message";
         self.orphans = self.events.iter().map(|event| orphan(key, event, "conversation_id", message)).collect();
     }
+}
+
+/// Ids are unique within a conversation: messages of merged ones are never meant.
+fn is_message(event: &Event, wanted: &str) -> bool {
+    event.home.is_none() && matches!(&event.body, Body::Message { message_id, .. } if message_id == wanted)
 }
 
 fn orphan(key: ConversationKey, event: &Event, field: &str, message: &str) -> Reject {

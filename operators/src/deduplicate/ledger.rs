@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use contactflow_schemas::clock::{TimeMs, format_time};
-use contactflow_schemas::event::{ConversationKey, Delivery, EventKey, Origin, Statement, mix};
+use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
+use contactflow_schemas::event::{Body, ConversationKey, Delivery, EventKey, Origin, Statement, mix};
 use contactflow_schemas::reject::{Reason, Reject, RejectedRow};
 use contactflow_schemas::symbol::{FastHash, Symbol};
 use hashbrown::HashTable;
@@ -22,9 +23,22 @@ struct Slot {
     content: u64,
     /// The conversation the standing event belongs to; none for retracts and events outside conversations.
     conversation: Option<ConversationKey>,
-    time_ms: Option<TimeMs>,
+    /// [`NO_TIME`] for a retract.
+    time_ms: TimeMs,
+    /// The least of all equal deliveries; [`NO_TIME`] where none says.
+    ingest_ms: TimeMs,
     origin: Origin,
     retracted: bool,
+}
+
+/// No time: greater than any.
+const NO_TIME: TimeMs = TimeMs::MAX;
+
+/// What a standing event says beyond its conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Aside {
+    Dimension(DimensionEvent),
+    Merge(MergeEvent),
 }
 
 /// Changes that one or more deliveries cause.
@@ -34,6 +48,10 @@ pub struct Effects {
     pub changes: Vec<(ConversationKey, Change)>,
     /// To `rejected_events`: +1 or −1 of a row.
     pub rejects: Vec<(Reject, isize)>,
+    /// To the dimensions.
+    pub dimensions: Vec<(DimensionEvent, isize)>,
+    /// To the merges of conversations.
+    pub merges: Vec<(MergeEvent, isize)>,
 }
 
 /// A row that does not count as long as no better delivery of its identity exists.
@@ -53,6 +71,8 @@ pub struct Ledger {
     pending: HashMap<EventKey, Vec<Pending>, FastHash>,
     /// Rejected rows without an identity, by position: a file that is read again replaces its rows.
     anonymous: HashMap<(Symbol, u64), Reject, FastHash>,
+    /// What standing events say beyond their conversation; few have something.
+    asides: HashMap<EventKey, Aside, FastHash>,
     latest: Latest,
 }
 
@@ -70,7 +90,7 @@ impl Ledger {
     /// Latest event time of the net events here.
     pub fn latest_ms(&mut self) -> Option<TimeMs> {
         let standing = self.blocks.iter().flatten().filter(|slot| !slot.retracted);
-        self.latest.get(standing.filter_map(|slot| slot.time_ms))
+        self.latest.get(standing.filter_map(Slot::time))
     }
 
     /// Takes in a rejected row.
@@ -119,13 +139,7 @@ impl Ledger {
     /// Two asserts with one version: a redelivery, or a conflict.
     fn same_version(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) {
         if slot.content == known.content {
-            // Positions are only kept to be shown; the first of them in byte order, so that it is always the same.
-            if position(&slot.origin) < position(&known.origin) {
-                self.find_mut(slot.key).origin = slot.origin;
-                if let Statement::Happened(conversation, event) = delivery.statement {
-                    effects.changes.push((conversation, Change::Put(event)));
-                }
-            }
+            self.redelivered(known, slot, delivery, effects);
             return;
         }
         let identity = identity_of(&delivery);
@@ -135,6 +149,24 @@ impl Ledger {
             self.accept(Some(known), slot, delivery, effects);
         }
         self.conflict(&loser, identity, effects);
+    }
+
+    /// The same event again. Its position and ingest_time are no part of its content; of several the first position in
+    /// byte order and the least time stand, so that it is always the same.
+    fn redelivered(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) {
+        let is_first = position(&slot.origin) < position(&known.origin);
+        let origin = if is_first { slot.origin } else { known.origin };
+        let ingest_ms = known.ingest_ms.min(slot.ingest_ms);
+        if !is_first && ingest_ms == known.ingest_ms {
+            return;
+        }
+        let standing = self.find_mut(slot.key);
+        (standing.origin, standing.ingest_ms) = (origin, ingest_ms);
+        if let Statement::Happened(conversation, mut event) = delivery.statement {
+            event.origin = origin;
+            event.ingest_ms = (ingest_ms != NO_TIME).then_some(ingest_ms);
+            effects.changes.push((conversation, Change::Put(event)));
+        }
     }
 
     /// Reports the losing side of a conflict, once per distinct content, at its first position.
@@ -148,7 +180,7 @@ impl Ledger {
                 "another delivery with the same identity and source_version {} has different content and stands instead \
                  (this one says {})",
                 loser.version,
-                loser.time_ms.map_or_else(|| "no time".to_owned(), format_time),
+                loser.time().map_or_else(|| "no time".to_owned(), format_time),
             ),
             tenant,
             source,
@@ -173,12 +205,13 @@ impl Ledger {
 
     /// `slot` now stands instead of `before`: changes the conversations and takes back rejects it supersedes.
     fn accept(&mut self, before: Option<Slot>, slot: Slot, delivery: Delivery, effects: &mut Effects) {
-        if let Some(time_ms) = before.filter(|before| !before.retracted).and_then(|before| before.time_ms) {
+        if let Some(time_ms) = before.filter(|before| !before.retracted).and_then(|before| before.time()) {
             self.latest.remove(time_ms);
         }
-        if let Some(time_ms) = slot.time_ms {
+        if let Some(time_ms) = slot.time() {
             self.latest.insert(time_ms);
         }
+        self.change_aside(slot.key, Aside::of(&delivery), effects);
         let before_in = before.and_then(|before| before.conversation);
         match delivery.statement {
             Statement::Happened(conversation, event) => {
@@ -194,6 +227,22 @@ impl Ledger {
             }
         }
         self.clear_rejects(slot, effects);
+    }
+
+    fn change_aside(&mut self, key: EventKey, aside: Option<Aside>, effects: &mut Effects) {
+        let before = match &aside {
+            Some(aside) => self.asides.insert(key, aside.clone()),
+            None => self.asides.remove(&key),
+        };
+        if before == aside {
+            return;
+        }
+        for (aside, diff) in before.map(|aside| (aside, -1)).into_iter().chain(aside.map(|aside| (aside, 1))) {
+            match aside {
+                Aside::Dimension(row) => effects.dimensions.push((row, diff)),
+                Aside::Merge(merge) => effects.merges.push((merge, diff)),
+            }
+        }
     }
 
     fn clear_rejects(&mut self, slot: Slot, effects: &mut Effects) {
@@ -251,7 +300,7 @@ fn identity_of(delivery: &Delivery) -> Identity {
         Statement::Happened(conversation, event) => {
             (Some(conversation.tenant), Some(event.source), Some(event.event_id.to_string()))
         }
-        Statement::Outside { tenant, source, event_id } => (Some(*tenant), Some(*source), Some(event_id.to_string())),
+        Statement::Outside { tenant, source, event_id, .. } => (Some(*tenant), Some(*source), Some(event_id.to_string())),
         Statement::Retracted { source, event_id } => (None, Some(*source), Some(event_id.to_string())),
     }
 }
@@ -276,9 +325,39 @@ impl Slot {
             version: delivery.version,
             content: delivery.content,
             conversation,
-            time_ms: delivery.time_ms,
+            time_ms: delivery.time_ms.unwrap_or(NO_TIME),
+            ingest_ms: delivery.ingest_ms.unwrap_or(NO_TIME),
             origin: delivery.origin,
             retracted,
+        }
+    }
+
+    fn time(&self) -> Option<TimeMs> {
+        (self.time_ms != NO_TIME).then_some(self.time_ms)
+    }
+}
+
+impl Aside {
+    fn of(delivery: &Delivery) -> Option<Self> {
+        let time_ms = delivery.time_ms?;
+        match &delivery.statement {
+            Statement::Outside { tenant, source, event_id, dimension } => {
+                let dimension = dimension.as_deref()?.clone();
+                let (tenant, source, event_id) = (*tenant, *source, event_id.clone());
+                Some(Self::Dimension(DimensionEvent { tenant, time_ms, source, event_id, dimension }))
+            }
+            Statement::Happened(key, event) => match event.body {
+                Body::Merged { target } => Some(Self::Merge(MergeEvent {
+                    tenant: key.tenant,
+                    conversation: key.conversation,
+                    target,
+                    time_ms,
+                    source: event.source,
+                    event_id: event.event_id.clone(),
+                })),
+                _ => None,
+            },
+            Statement::Retracted { .. } => None,
         }
     }
 }

@@ -19,7 +19,12 @@ fn delivery(version: i64, content: u64, row: u64, place: Option<&str>) -> Delive
         channel: None,
         actor_type: None,
         actor: None,
-        body: Body::Handoff,
+        contact: None,
+        queue: None,
+        team: None,
+        ingest_ms: None,
+        home: None,
+        body: Body::Handoff { fallback: false },
         origin,
     };
     let statement = match place {
@@ -27,7 +32,7 @@ fn delivery(version: i64, content: u64, row: u64, place: Option<&str>) -> Delive
         None => Statement::Retracted { source, event_id: "e".into() },
     };
     let time_ms = place.map(|_| time_ms);
-    Delivery { key: EventKey::of("t", "s", "e"), version, content, time_ms, statement, origin }
+    Delivery { key: EventKey::of("t", "s", "e"), version, content, time_ms, ingest_ms: None, statement, origin }
 }
 
 fn malformed(version: i64) -> RejectedRow {

@@ -1,6 +1,7 @@
 //! The timely operator around the [`Ledger`].
 
 use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
 use contactflow_schemas::event::ConversationKey;
 use contactflow_schemas::reject::Reject;
 use differential_dataflow::VecCollection;
@@ -12,6 +13,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 
 use super::{Effects, Incoming, Ledger};
+use crate::as_of::LatestTimes;
 use crate::conversation::Change;
 use crate::epochs::{Epoch, EpochBuffer};
 
@@ -22,7 +24,11 @@ pub struct Deduplicated<'scope> {
     /// Rows that cannot be used.
     pub rejects: VecCollection<'scope, Epoch, Reject, isize>,
     /// Latest event time per worker, as insertions and removals: the greatest of all of them is as_of.
-    pub latest: Stream<'scope, Epoch, Vec<(TimeMs, i64)>>,
+    pub latest: LatestTimes<'scope>,
+    /// Changes of dimensions.
+    pub dimensions: Stream<'scope, Epoch, Vec<(DimensionEvent, isize)>>,
+    /// Changes of merges.
+    pub merges: Stream<'scope, Epoch, Vec<(MergeEvent, isize)>>,
 }
 
 /// Reduces deliveries to net events. Rows are routed by identity; each epoch is processed when it is complete.
@@ -32,12 +38,16 @@ pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> De
     let (changes_output, changes) = builder.new_output();
     let (rejects_output, rejects) = builder.new_output();
     let (latest_output, latest) = builder.new_output();
+    let (dimensions_output, dimensions) = builder.new_output();
+    let (merges_output, merges) = builder.new_output();
     let mut changes_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(changes_output);
     let mut rejects_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rejects_output);
     let mut latest_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(latest_output);
+    let mut dimensions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(dimensions_output);
+    let mut merges_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(merges_output);
 
     builder.build(move |_capabilities| {
-        let mut buffer = EpochBuffer::new(3);
+        let mut buffer = EpochBuffer::new(5);
         let mut ledger = Ledger::default();
         let mut reported_ms: Option<TimeMs> = None;
         move |frontiers| {
@@ -55,6 +65,10 @@ pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> De
                 let mut output = rejects_output.activate();
                 let rejects = effects.rejects.into_iter().map(|(reject, diff)| (reject, batch.epoch, diff));
                 output.session(&batch.capabilities[1]).give_iterator(rejects);
+                let mut output = dimensions_output.activate();
+                output.session(&batch.capabilities[3]).give_iterator(effects.dimensions.into_iter());
+                let mut output = merges_output.activate();
+                output.session(&batch.capabilities[4]).give_iterator(effects.merges.into_iter());
                 let latest_ms = ledger.latest_ms();
                 if latest_ms != reported_ms {
                     let mut output = latest_output.activate();
@@ -66,5 +80,5 @@ pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> De
             }
         }
     });
-    Deduplicated { changes, rejects: rejects.as_collection(), latest }
+    Deduplicated { changes, rejects: rejects.as_collection(), latest, dimensions, merges }
 }

@@ -6,7 +6,8 @@ use arrow::array::{Array, Float64Array, Int64Array, RecordBatch, StringArray, Ti
 use clap::Args;
 use comfy_table::Table as TextTable;
 use comfy_table::presets::UTF8_BORDERS_ONLY;
-use contactflow_schemas::clock::{Window, format_time};
+use contactflow_schemas::clock::{DAY_MS, HOUR_MS, Window, format_time};
+use contactflow_schemas::facts::Grouping;
 use contactflow_schemas::tables::Table;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
@@ -81,10 +82,9 @@ pub(super) fn incidents(args: IncidentsArgs) -> Result<(), CliError> {
 
 /// An incident has consequences: alarms on its channel up to a day after it are not held against the detector.
 fn near(alarm: &Alarm, incident: &Incident) -> bool {
-    let day_ms = Window::Day.length_ms();
     alarm.channel == incident.channel
-        && alarm.start_ms < incident.end_ms + day_ms
-        && alarm.end_ms > incident.start_ms - Window::Hour.length_ms()
+        && alarm.start_ms < incident.end_ms + DAY_MS
+        && alarm.end_ms > incident.start_ms - HOUR_MS
 }
 
 fn print_incidents(truth: &Truth, alarms: &[Alarm]) {
@@ -117,7 +117,7 @@ fn print_incidents(truth: &Truth, alarms: &[Alarm]) {
 
 fn print_channels(root: &Root) -> Result<(), CliError> {
     let mut inbound: BTreeMap<String, i64> = BTreeMap::new();
-    for batch in read_table(root, Table::KpiChannel(Window::Day))? {
+    for batch in read_table(root, Table::Kpi(Grouping::Channel, Window::Day))? {
         let channels: &StringArray = column(&batch, "channel")?;
         let counts: &Int64Array = column(&batch, "messages_inbound_count")?;
         for row in 0..batch.num_rows() {

@@ -26,7 +26,7 @@ impl Head {
             None => None,
         };
         let (mut data, mut foreign) = (Vec::new(), None);
-        for table in Table::ALL.into_iter().filter(|&table| table != Table::Commits) {
+        for table in Table::all().filter(|table| !table.is_history()) {
             for object in objects.list(table.name())? {
                 if is_partition_path(&object.name) {
                     data.push(object);

@@ -26,6 +26,7 @@ pub(super) fn row_of(manifest: &Manifest) -> CommitRow {
         source_files: manifest.sources.len() as i64,
         source_bytes: int(manifest.sources.iter().map(|source| source.bytes).sum()),
         rows_read: int(manifest.sources.iter().map(|source| source.rows).sum()),
+        restated_cells: 0,
         files_written: manifest.written.len() as i64,
         files_removed: manifest.removed.len() as i64,
         rows_written: int(written().map(|file| file.rows).sum()),

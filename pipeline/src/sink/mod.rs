@@ -20,8 +20,8 @@ mod tests;
 
 pub use commit::{CommitError, CommitInput, CommitSummary, Committer};
 pub use encode::{
-    CommitRow, EncodeError, encode_anomalies, encode_commit, encode_conversation_scores, encode_facts, encode_kpi,
-    encode_message_scores, encode_rejects,
+    CommitRow, EncodeError, encode_anomalies, encode_commit, encode_conversation_scores, encode_dimensions,
+    encode_facts, encode_kpi, encode_message_scores, encode_rejects,
 };
 pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};

@@ -106,9 +106,9 @@ impl PartitionWriter {
 fn may_move(table: Table) -> bool {
     match table {
         Table::ConversationFacts | Table::MessageScores | Table::ConversationScores => true,
-        Table::KpiAgentChannel(_) | Table::KpiChannel(_) | Table::AnomalyScores => false,
-        // One partition, and history.
-        Table::RejectedEvents | Table::Commits => false,
+        Table::Kpi(..) | Table::AnomalyScores => false,
+        // One partition, or history.
+        Table::RejectedEvents | Table::Dimensions | Table::Restatements | Table::Commits => false,
     }
 }
 

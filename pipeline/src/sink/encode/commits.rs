@@ -25,6 +25,8 @@ pub struct CommitRow {
     pub source_bytes: i64,
     /// Rows read so far.
     pub rows_read: i64,
+    /// Values of closed windows that this commit changed.
+    pub restated_cells: i64,
     /// Files written by this commit.
     pub files_written: i64,
     /// Files removed by this commit.
@@ -50,6 +52,7 @@ pub fn encode_commit(row: &CommitRow) -> Result<Bytes, EncodeError> {
     writer.int(row.source_files);
     writer.int(row.source_bytes);
     writer.int(row.rows_read);
+    writer.int(row.restated_cells);
     writer.int(row.files_written);
     writer.int(row.files_removed);
     writer.int(row.rows_written);

@@ -67,5 +67,14 @@ fn write_rest(writer: &mut TableWriter, facts: &CycleFacts) {
     writer.flag(facts.silent);
     writer.flag(facts.cycle > 1);
     writer.flag(facts.spam);
-    writer.flag(facts.merged);
+    writer.flag(facts.merged_into.is_some());
+    writer.text(facts.merged_into.map(Symbol::as_str));
+    writer.flag(facts.one_touch);
+    writer.flag(facts.handed_off);
+    writer.text(facts.contact.map(Symbol::as_str));
+    writer.text(facts.team.map(Symbol::as_str));
+    writer.text(facts.queue.map(Symbol::as_str));
+    writer.int(facts.first_response_time_business_ms);
+    writer.int(facts.cycle_resolution_time_business_ms);
+    writer.int(facts.full_resolution_time_business_ms);
 }

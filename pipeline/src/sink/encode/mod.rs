@@ -11,6 +11,7 @@
 //!    have no key.
 
 mod commits;
+mod dimensions;
 mod facts;
 mod footer;
 mod kpi;
@@ -19,6 +20,7 @@ mod scores;
 mod writer;
 
 pub use commits::{CommitRow, encode_commit};
+pub use dimensions::encode_dimensions;
 pub use facts::encode_facts;
 pub use kpi::encode_kpi;
 pub use rejects::encode_rejects;

@@ -108,7 +108,7 @@ pub fn encode_anomalies(scores: Vec<AnomalyScore>) -> Result<Bytes, EncodeError>
     let key = |score: &AnomalyScore| {
         let agent = score.agent.map(Symbol::as_str);
         let series = (score.tenant.as_str(), score.channel.as_str(), agent, score.kpi.as_str());
-        (series, score.window_start_ms, score.window_ms)
+        (series, score.window_start_ms, score.window_end_ms)
     };
     let mut rows: Vec<_> = scores.iter().map(|score| (key(score), score)).collect();
     rows.sort_unstable_by_key(|&(key, _)| key);

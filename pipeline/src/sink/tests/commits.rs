@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use contactflow_schemas::clock::Window;
+use contactflow_schemas::facts::Grouping;
 use contactflow_schemas::tables::Table;
 
 use super::memory::Memory;
@@ -13,7 +14,7 @@ use crate::sink::objects::Objects;
 use crate::sink::{CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile};
 use crate::store::Root;
 
-const KPI: Table = Table::KpiChannel(Window::Day);
+const KPI: Table = Table::Kpi(Grouping::Channel, Window::Day);
 const INPUT: &str = "/data/events";
 
 fn inputs() -> Vec<String> {

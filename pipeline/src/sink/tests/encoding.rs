@@ -4,14 +4,24 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 use bytes::Bytes;
 use contactflow_schemas::clock::{DAY_MS, HOUR_MS, Window};
+use contactflow_schemas::facts::{Cell, Grouping};
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tables::Table;
+use contactflow_schemas::tally::Tally;
+use contactflow_schemas::windows::Windows;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::ColumnOrder;
 use sha2::{Digest, Sha256};
 
 use super::rows;
 use crate::sink::encode::*;
+
+const AGENT_CHANNEL_HOUR: Table = Table::Kpi(Grouping::AgentChannel, Window::Hour);
+
+/// KPI cells in UTC, as of a time that none of them depends on.
+fn encode(table: Table, cells: Vec<(Cell, Tally)>) -> Result<Bytes, EncodeError> {
+    encode_kpi(table, cells, &Windows::utc(), 0)
+}
 
 /// One small file per table, its rows rotated by `turn` and reversed where `turn` is odd.
 fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
@@ -28,9 +38,9 @@ fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
     vec![
         (
             "kpi_agent_channel_hour",
-            encode_kpi(Table::KpiAgentChannel(Window::Hour), shuffled(rows::cells(12), turn)).unwrap(),
+            encode(AGENT_CHANNEL_HOUR, shuffled(rows::cells(12), turn)).unwrap(),
         ),
-        ("kpi_channel_day", encode_kpi(Table::KpiChannel(Window::Day), shuffled(channel_cells, turn)).unwrap()),
+        ("kpi_channel_day", encode(Table::Kpi(Grouping::Channel, Window::Day), shuffled(channel_cells, turn)).unwrap()),
         ("conversation_facts", encode_facts(shuffled(rows::facts(), turn)).unwrap()),
         ("message_scores", encode_message_scores(shuffled(rows::message_scores(), turn), "head-1").unwrap()),
         (
@@ -87,7 +97,7 @@ fn bytes_are_those_of_every_other_process_and_version() {
 #[test]
 fn files_have_the_schema_of_their_table_with_descriptions() {
     for (name, body) in files(0) {
-        let table = Table::ALL.into_iter().find(|table| table.name() == name).unwrap();
+        let table = Table::all().find(|table| table.name() == name).unwrap();
         assert_eq!(read(&body).schema().fields(), table.schema().fields(), "{name}");
     }
 }
@@ -134,11 +144,11 @@ fn missing_is_null_and_counts_are_zero() {
 
 #[test]
 fn a_key_that_comes_twice_is_refused() {
-    let table = Table::KpiAgentChannel(Window::Hour);
+    let table = AGENT_CHANNEL_HOUR;
     let mut cells = rows::cells(1);
     cells.push(cells[3].clone());
-    assert!(matches!(encode_kpi(table, cells), Err(EncodeError::DuplicateKey { .. })));
-    assert!(matches!(encode_kpi(Table::ConversationFacts, Vec::new()), Err(EncodeError::NotKpi { .. })));
+    assert!(matches!(encode(table, cells), Err(EncodeError::DuplicateKey { .. })));
+    assert!(matches!(encode(Table::ConversationFacts, Vec::new()), Err(EncodeError::NotKpi { .. })));
     let mut scores = rows::conversation_scores();
     scores[0].scored_turns = 0;
     assert!(matches!(encode_conversation_scores(scores, "m"), Err(EncodeError::NothingScored { .. })));
@@ -147,9 +157,9 @@ fn a_key_that_comes_twice_is_refused() {
 #[test]
 fn more_rows_than_a_batch_and_a_row_group_stay_deterministic() {
     let cells: Vec<_> = rows::cells(2_900);
-    let table = Table::KpiAgentChannel(Window::Hour);
-    let body = encode_kpi(table, cells.clone()).unwrap();
-    let reversed = encode_kpi(table, cells.iter().rev().cloned().collect()).unwrap();
+    let table = AGENT_CHANNEL_HOUR;
+    let body = encode(table, cells.clone()).unwrap();
+    let reversed = encode(table, cells.iter().rev().cloned().collect()).unwrap();
     assert!(body == reversed);
     let reader = ParquetRecordBatchReaderBuilder::try_new(body).unwrap();
     let metadata = reader.metadata();
@@ -160,12 +170,12 @@ fn more_rows_than_a_batch_and_a_row_group_stay_deterministic() {
 #[test]
 #[ignore = "a measurement, not a check"]
 fn encoding_speed() {
-    let table = Table::KpiAgentChannel(Window::Hour);
+    let table = AGENT_CHANNEL_HOUR;
     for (files, agents) in [(1, 15_000), (60, 250), (600, 24)] {
         let parts: Vec<_> = (0..files).map(|_| rows::cells(agents)).collect();
         let rows: usize = parts.iter().map(Vec::len).sum();
         let begin = std::time::Instant::now();
-        let bytes: usize = parts.into_iter().map(|cells| encode_kpi(table, cells).unwrap().len()).sum();
+        let bytes: usize = parts.into_iter().map(|cells| encode(table, cells).unwrap().len()).sum();
         println!("{files} files, {rows} rows, {bytes} bytes: {:?}", begin.elapsed());
     }
 }

@@ -1,9 +1,11 @@
 //! Small tables to encode.
 
-use contactflow_schemas::catalogue::Moment;
+use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{DAY_MS, HOUR_MS};
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, MessageScore, Speaker, Turn};
+use contactflow_schemas::facts::{
+    AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, Speaker, Turn,
+};
 use contactflow_schemas::prediction::{Sentiment, TextKey};
 use contactflow_schemas::reject::{Reason, Reject};
 use contactflow_schemas::symbol::Symbol;
@@ -27,13 +29,11 @@ fn conversation(number: usize) -> ConversationKey {
 /// A tally with a reply, and with a rating where `rated`.
 pub(super) fn tally(reply_time_ms: i64, rated: bool) -> Tally {
     let mut entries = Vec::new();
-    let reply = Moment::Reply { reply_time_ms: Some(reply_time_ms), first_response_time_ms: None };
-    let mut moments = vec![Moment::MessageInbound, reply];
+    contribute(kpi::MESSAGES_INBOUND, 1, None, 1, &mut entries);
+    contribute(kpi::REPLIES, 1, None, 1, &mut entries);
+    contribute(kpi::REPLY_TIME, reply_time_ms, Some(reply_time_ms / 2), 1, &mut entries);
     if rated {
-        moments.push(Moment::Rating { csat_millionths: 4_600_000 });
-    }
-    for moment in moments {
-        moment.contribute(1, &mut entries);
+        contribute(kpi::CSAT, 4_600_000, None, 1, &mut entries);
     }
     Tally::from_entries(entries)
 }
@@ -48,9 +48,13 @@ pub(super) fn cells(agents: usize) -> Vec<(Cell, Tally)> {
                 let cell = Cell {
                     day: DAY,
                     window_start_ms: start_ms() + hour * HOUR_MS,
-                    tenant: symbol("acme"),
-                    channel: symbol(channel),
-                    agent: name,
+                    group: Group {
+                        tenant: symbol("acme"),
+                        channel: Some(symbol(channel)),
+                        agent: name,
+                        team: None,
+                        queue: None,
+                    },
                 };
                 cells.push((cell, tally(1_000 * (agent as i64 * 31 + hour), hour % 2 == 0)));
             }
@@ -92,7 +96,15 @@ pub(super) fn facts() -> Vec<CycleFacts> {
             out_of_order: !resolved,
             silent: false,
             spam: false,
-            merged: false,
+            merged_into: None,
+            one_touch: resolved,
+            handed_off: false,
+            contact: resolved.then(|| symbol("contact-1")),
+            team: None,
+            queue: None,
+            first_response_time_business_ms: None,
+            cycle_resolution_time_business_ms: resolved.then_some(HOUR_MS / 2),
+            full_resolution_time_business_ms: None,
         }
     };
     (0..40).map(cycle).collect()
@@ -111,6 +123,8 @@ pub(super) fn message_scores() -> Vec<MessageScore> {
             message_id: format!("message-{number}").into(),
             channel: symbol("chat"),
             agent: (!failed).then(|| symbol("agent-0002")),
+            team: None,
+            queue: None,
             speaker: if failed { Speaker::Agent } else { Speaker::Customer },
             text: TextKey::of("x"),
         };
@@ -145,7 +159,7 @@ pub(super) fn anomalies() -> Vec<AnomalyScore> {
     let score = |number: i64| AnomalyScore {
         day: DAY,
         window_start_ms: start_ms() + number / 2 * HOUR_MS,
-        window_ms: HOUR_MS,
+        window_end_ms: start_ms() + number / 2 * HOUR_MS + HOUR_MS,
         tenant: symbol("acme"),
         channel: symbol("chat"),
         agent: (number % 2 == 1).then(|| symbol("agent-0001")),

@@ -1,0 +1,151 @@
+//! What the conversations of one contact are to each other: first contact resolution and repeat contact (rule 38).
+//!
+//! State is one small row per conversation. A contact is evaluated anew when one of its conversations changes or as_of
+//! passes the end of a resolve's waiting time; only differences are sent.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use contactflow_schemas::catalogue::{contribute, kpi};
+use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::event::mix;
+use contactflow_schemas::facts::{Cell, Group};
+use contactflow_schemas::symbol::{FastHash, Symbol};
+use contactflow_schemas::tally::{KpiId, Slot, Tally};
+use contactflow_schemas::windows::{Window, Windows};
+use differential_dataflow::VecCollection;
+use differential_dataflow::collection::AsCollection;
+use timely::dataflow::Stream;
+
+use crate::as_of::{LatestTimes, follow_as_of};
+use crate::cells::cell_of;
+use crate::conversation::{ContactResolve, ContactVisit, VisitUpdate};
+use crate::difference::TallyDiff;
+use crate::epochs::Epoch;
+
+/// A contact, or a conversation of which nobody knows whose it is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ContactKey {
+    tenant: Symbol,
+    contact: Option<Symbol>,
+    conversation: Option<Symbol>,
+}
+
+impl ContactKey {
+    fn of(tenant: Symbol, visit: &ContactVisit) -> Self {
+        let conversation = visit.contact.is_none().then_some(visit.conversation);
+        Self { tenant, contact: visit.contact, conversation }
+    }
+}
+
+fn route((tenant, visit, _): &VisitUpdate) -> u64 {
+    let of_contact = visit.contact.map_or(1, Symbol::stable_hash);
+    let of_conversation = if visit.contact.is_none() { visit.conversation.stable_hash() } else { 0 };
+    mix(tenant.stable_hash() ^ of_contact.rotate_left(23) ^ of_conversation.rotate_left(41))
+}
+
+/// What one contact contributes: (time, group, KPI).
+type Credits = Vec<(TimeMs, Group, KpiId)>;
+
+/// The conversations of one worker's contacts.
+struct Contacts {
+    return_within_ms: i64,
+    visits: HashMap<ContactKey, Vec<ContactVisit>, FastHash>,
+    deadlines: BTreeMap<TimeMs, BTreeSet<ContactKey>>,
+}
+
+impl Contacts {
+    fn credits(&self, key: &ContactKey, as_of_ms: TimeMs) -> Credits {
+        let visits = self.visits.get(key).map_or(&[][..], Vec::as_slice);
+        let mut credits = Credits::new();
+        for (position, visit) in visits.iter().enumerate() {
+            let others = || visits.iter().enumerate().filter(|(other, _)| *other != position).map(|(_, visit)| visit);
+            for resolve in visit.resolves.iter().filter(|one| as_of_ms > one.time_ms + self.return_within_ms) {
+                let group = group(key.tenant, visit, resolve);
+                credits.push((resolve.time_ms, group, kpi::FCR_ELIGIBLE));
+                let returns = |other: &ContactVisit| {
+                    let after_ms = other.created_ms - resolve.time_ms;
+                    after_ms > 0 && after_ms <= self.return_within_ms
+                };
+                if !resolve.reopened && !others().any(returns) {
+                    credits.push((resolve.time_ms, group, kpi::FCR));
+                }
+            }
+            let earlier = others().flat_map(|other| other.resolves.iter().map(move |resolve| (other, resolve)));
+            let recent = earlier.filter(|(_, resolve)| {
+                let before_ms = visit.created_ms - resolve.time_ms;
+                before_ms > 0 && before_ms <= self.return_within_ms
+            });
+            let latest = recent.max_by_key(|(other, resolve)| (resolve.time_ms, other.conversation.as_str()));
+            if let Some((other, resolve)) = latest {
+                credits.push((visit.created_ms, group(key.tenant, other, resolve), kpi::REPEAT_CONTACTS));
+            }
+        }
+        credits
+    }
+
+    fn move_deadlines(&mut self, tenant: Symbol, visit: &ContactVisit, diff: i64) {
+        let key = ContactKey::of(tenant, visit);
+        for resolve in &visit.resolves {
+            let deadline_ms = resolve.time_ms + self.return_within_ms;
+            if diff > 0 {
+                self.deadlines.entry(deadline_ms).or_default().insert(key);
+            }
+            // Deadlines of resolves that are gone stay: looking once more changes nothing.
+        }
+    }
+
+    fn update(&mut self, (tenant, visit, diff): VisitUpdate) {
+        self.move_deadlines(tenant, &visit, diff);
+        let key = ContactKey::of(tenant, &visit);
+        let visits = self.visits.entry(key).or_default();
+        if diff > 0 {
+            visits.push(visit);
+        } else if let Some(position) = visits.iter().position(|other| *other == visit) {
+            visits.swap_remove(position);
+        }
+        if visits.is_empty() {
+            self.visits.remove(&key);
+        }
+    }
+}
+
+fn group(tenant: Symbol, visit: &ContactVisit, resolve: &ContactResolve) -> Group {
+    let credited = resolve.credited;
+    let channel = Some(visit.channel);
+    Group { tenant, channel, agent: credited.agent, team: credited.team, queue: credited.queue }
+}
+
+/// Contributions of contacts to the hourly cells.
+pub fn contacts<'scope>(
+    visits: Stream<'scope, Epoch, Vec<VisitUpdate>>,
+    latest: LatestTimes<'scope>,
+    windows: &Windows,
+    return_within_ms: i64,
+) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
+    let windows = windows.clone();
+    let mut contacts = Contacts { return_within_ms, visits: HashMap::default(), deadlines: BTreeMap::new() };
+    follow_as_of("Contacts", visits, route, |_| None, latest, move |epoch, updates, moved, emit| {
+        let mut touched: BTreeSet<ContactKey> =
+            updates.iter().map(|(tenant, visit, _)| ContactKey::of(*tenant, visit)).collect();
+        touched.extend(contacts.deadlines.range(moved.passed()).flat_map(|(_, keys)| keys));
+        let mut cells: HashMap<Cell, Vec<(Slot, i64)>, FastHash> = HashMap::default();
+        let mut add = |contacts: &Contacts, as_of_ms: Option<TimeMs>, sign| {
+            for key in &touched {
+                for (time_ms, group, kpi) in contacts.credits(key, as_of_ms.unwrap_or(0)) {
+                    let cell = cell_of(&windows, Window::Hour, time_ms, group);
+                    contribute(kpi, 1, None, sign, cells.entry(cell).or_default());
+                }
+            }
+        };
+        add(&contacts, moved.before_ms, -1);
+        updates.into_iter().for_each(|update| contacts.update(update));
+        add(&contacts, moved.after_ms, 1);
+        for (cell, entries) in cells {
+            let tally = Tally::from_entries(entries);
+            if !tally.is_zero() {
+                emit(((Window::Hour, cell), epoch, TallyDiff(tally)));
+            }
+        }
+    })
+    .as_collection()
+}

@@ -1,0 +1,74 @@
+use super::*;
+use crate::catalogue::{contribute, kpi};
+
+const CONTEXT: PublishContext = PublishContext { window_ms: 3_600_000, as_of_ms: 0 };
+
+fn replies(values_ms: &[i64]) -> Tally {
+    let mut entries = Vec::new();
+    for &value in values_ms {
+        contribute(kpi::REPLY_TIME, value, None, 1, &mut entries);
+    }
+    Tally::from_entries(entries)
+}
+
+#[test]
+fn the_worked_example_of_response_times() {
+    let summary = summarise(&replies(&[60_000, 45_000, 30_000, 50_000, 40_000]), kpi::REPLY_TIME).unwrap();
+    assert_eq!(summary.sum_ms as f64 / summary.count as f64, 45_000.0);
+    assert_eq!((summary.min_ms, summary.max_ms), (30_000, 60_000));
+    assert_eq!(summary.percentiles_ms, [45_000, 60_000, 60_000, 60_000]);
+}
+
+#[test]
+fn extremes_of_a_roll_up_are_exact_and_follow_retractions() {
+    let reply_time = kpi::REPLY_TIME;
+    let (first, second) = (replies(&[100_003, 7]), replies(&[900_001, 50_021]));
+    let mut hour = roll_up(&first, RollUp::OverGroup);
+    hour.add(&roll_up(&second, RollUp::OverGroup));
+    let mut day = roll_up(&hour, RollUp::OverTime);
+    let summary = summarise(&day, reply_time).unwrap();
+    assert_eq!((summary.count, summary.min_ms, summary.max_ms), (4, 7, 900_001));
+    // Take the extreme values back: the day follows, bit for bit.
+    let mut change = roll_up(&roll_up(&second, RollUp::OverGroup), RollUp::OverTime);
+    let mut before = roll_up(&hour, RollUp::OverTime);
+    before.negate();
+    day.add(&before);
+    assert!(day.is_zero());
+    change.negate();
+    let mut only_first = roll_up(&first, RollUp::OverGroup);
+    assert_eq!(summarise(&only_first, reply_time).unwrap().max_ms, 100_003);
+    only_first.add(&roll_up(&second, RollUp::OverGroup));
+    assert_eq!(only_first, hour);
+}
+
+#[test]
+fn rolled_up_percentiles_stay_within_the_declared_error() {
+    let values: Vec<i64> = (0..2_000).map(|n| 1_000 + n * n * 37 % 7_919_000).collect();
+    let summary = summarise(&roll_up(&replies(&values), RollUp::OverGroup), kpi::REPLY_TIME).unwrap();
+    let exact = summarise(&replies(&values), kpi::REPLY_TIME).unwrap();
+    for (estimate, exact) in summary.percentiles_ms.iter().zip(exact.percentiles_ms) {
+        assert!((estimate - exact).abs() as f64 <= exact as f64 * 0.008, "{estimate} for {exact}");
+    }
+}
+
+#[test]
+fn missing_is_null_and_counts_are_zero() {
+    let mut numbers = Vec::new();
+    publish(&replies(&[]), CONTEXT, &mut numbers);
+    assert_eq!(numbers.len(), KPI_COLUMNS.len());
+    for (number, column) in numbers.iter().zip(KPI_COLUMNS.iter()) {
+        assert_eq!(*number, if column.nullable { Number::Null } else { Number::Int(0) }, "{}", column.name);
+    }
+}
+
+#[test]
+fn ratings_average_to_the_worked_example() {
+    let mut entries = Vec::new();
+    for rating in [4, 5, 5, 4, 5] {
+        contribute(kpi::CSAT, rating * 1_000_000, None, 1, &mut entries);
+    }
+    let mut numbers = Vec::new();
+    publish(&Tally::from_entries(entries), CONTEXT, &mut numbers);
+    let mean = KPI_COLUMNS.iter().position(|column| column.name == "csat_mean").unwrap();
+    assert_eq!(numbers[mean], Number::Float(4.6));
+}
