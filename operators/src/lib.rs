@@ -2,6 +2,7 @@
 
 pub mod anomaly;
 pub mod as_of;
+pub mod causes;
 pub mod cells;
 pub mod contacts;
 pub mod conversation;

@@ -7,7 +7,7 @@ use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{TimeMs, day_of};
 use contactflow_schemas::event::ConversationKey;
 use contactflow_schemas::facts::{Cell, ConversationScore, Group, MessageScore, Speaker, Turn};
-use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, SentimentLabel, TextKey};
+use contactflow_schemas::prediction::{Outcome, Prediction, SCORE_SCALE, Sentiment, SentimentLabel, TextKey};
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::{Slot, Tally};
 use contactflow_schemas::windows::{Window, Windows};
@@ -88,7 +88,7 @@ fn contribution(
 /// A cycle's score counts at the last of its scored turns.
 fn shift(windows: &Windows, score: &CycleScore) -> ((Window, Cell), TallyDiff) {
     let mut entries = Vec::with_capacity(2);
-    contribute(kpi::SENTIMENT_SHIFT, score.row.sentiment_shift, None, 1, &mut entries);
+    contribute(kpi::SENTIMENT_SHIFT, score.row.sentiment_shift_millionths, None, 1, &mut entries);
     contribution(windows, score.last_ms, score.group, entries)
 }
 
@@ -126,12 +126,21 @@ fn conversation_scores<'scope>(
         .as_collection(|_, score| score.clone())
 }
 
+/// Millionths per unit of a score.
+const SHIFT_PER_SCORE: i64 = 1_000_000 / SCORE_SCALE as i64;
+
+/// A quotient rounded to the nearest integer.
+fn half_away_from_zero(numerator: i64, denominator: i64) -> i64 {
+    let denominator = denominator.max(1);
+    (numerator.abs() * 2 + denominator) / (2 * denominator) * numerator.signum()
+}
+
 fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> CycleScore {
     let (conversation, cycle, day, channel) = *key;
     let sentiments: Vec<Sentiment> = turns.iter().map(|((_, _, _, sentiment, _), _)| *sentiment).collect();
     let values: Vec<i64> = sentiments.iter().map(|sentiment| i64::from(sentiment.score())).collect();
     let quarter = values.len().div_ceil(4);
-    let mean = |values: &[i64]| values.iter().sum::<i64>() / (values.len() as i64).max(1);
+    let (first, last): (i64, i64) = (values[..quarter].iter().sum(), values[values.len() - quarter..].iter().sum());
     let (last_ms, group) = turns.last().map_or_else(
         || unreachable!("a reduction sees no empty group"),
         |((time_ms, _, _, _, group), _)| (*time_ms, *group),
@@ -146,7 +155,7 @@ fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> CycleSc
         negative_turns: sentiments.iter().filter(|one| one.label() == SentimentLabel::Negative).count() as i64,
         first_sentiment: values.first().copied().unwrap_or(0),
         last_sentiment: values.last().copied().unwrap_or(0),
-        sentiment_shift: mean(&values[values.len() - quarter..]) - mean(&values[..quarter]),
+        sentiment_shift_millionths: half_away_from_zero((last - first) * SHIFT_PER_SCORE, quarter as i64),
     };
     CycleScore { row, last_ms, group }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use contactflow_inference::DevicePool;
 use contactflow_operators::anomaly::{anomalies, series_points};
+use contactflow_operators::causes::Causes;
 use contactflow_operators::cells::arrange_rows;
 use contactflow_operators::deduplicate::deduplicate;
 use contactflow_operators::dimensions::versions;
@@ -39,6 +40,8 @@ pub struct JobContext {
     pub windows: Windows,
     /// The KPI tables to publish.
     pub tables: TableSelection,
+    /// Why published values change.
+    pub causes: Causes,
 }
 
 /// A worker's handles on the running dataflow.
@@ -58,7 +61,7 @@ pub struct Job {
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
-    let JobContext { ingest, devices, backlog, rules, windows, tables } = context.clone();
+    let JobContext { ingest, devices, backlog, rules, windows, tables, causes: _ } = context.clone();
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();

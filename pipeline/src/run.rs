@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use contactflow_inference::{DevicePool, InferenceError, Placement};
+use contactflow_operators::causes::Causes;
 use contactflow_operators::infer::Backlog;
 
 use crate::ingest::{Ingest, IngestProgress};
@@ -105,7 +106,12 @@ pub fn run(
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output);
-    let committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
+    let windows = settings.windows()?;
+    let causes = Causes::default();
+    let mut committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
+    if settings.restatements {
+        committer = committer.with_restatements(causes.clone(), windows.clone());
+    }
     let devices = start_devices(settings)?;
 
     let started = Instant::now();
@@ -120,8 +126,9 @@ pub fn run(
         devices,
         backlog: Backlog::default(),
         rules: settings.kpi.clone(),
-        windows: settings.windows()?,
+        windows,
         tables: settings.tables()?,
+        causes,
     };
     let shared = Arc::new(shared::Shared::new(settings, mode, context, committer, stop.clone()));
     start_workers(&shared)?;

@@ -64,6 +64,9 @@ pub struct JobSettings {
     pub poll_interval_ms: u64,
     /// The KPI tables to publish, by name; none means all.
     pub kpi_tables: Vec<String>,
+    /// Publishes what commits change in windows that were closed (table `restatements`); that reads the files they
+    /// replace.
+    pub restatements: bool,
     /// Thresholds and time zone of the KPIs.
     pub kpi: KpiRules,
     /// The model.
@@ -91,6 +94,7 @@ impl Default for JobSettings {
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
             kpi_tables: Vec::new(),
+            restatements: true,
             kpi: KpiRules::default(),
             inference: InferenceSettings::default(),
         }

@@ -265,7 +265,7 @@ catalogue! {
         "Mean sentiment of scored customer messages, -1 (negative) to 1 (positive)";
     NEGATIVE_TURNS = Mean { count: Some(kpi::SCORED_TURNS), scale: 1 }, "negative_turn_ratio", "ratio 0..1",
         "Share of scored customer messages that are negative";
-    SENTIMENT_SHIFT = Mean { count: None, scale: SCORE_SCALE as i64 }, "sentiment_shift", "score -2..2",
+    SENTIMENT_SHIFT = Mean { count: None, scale: 1_000_000 }, "sentiment_shift", "score -2..2",
         "Mean over cycles of the sentiment of the last quarter of customer messages less that of the first quarter";
     COVERAGE = ratio!(SCORED_TURNS / ELIGIBLE_TURNS), "coverage_ratio", "ratio 0..1",
         "Scored turns / eligible turns: how far the model has come";

@@ -258,8 +258,8 @@ pub struct ConversationScore {
     pub first_sentiment: i64,
     /// Sentiment of the last of them, units of 1/10 000.
     pub last_sentiment: i64,
-    /// Mean sentiment of the last quarter of turns minus the first quarter's, units of 1/10 000.
-    pub sentiment_shift: i64,
+    /// Mean sentiment of the last quarter of turns minus the first quarter's, millionths.
+    pub sentiment_shift_millionths: i64,
 }
 
 /// One anomaly score: a row of `anomaly_scores`.

@@ -83,7 +83,7 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let version = integer(row, Column::SourceVersion)?.unwrap_or(0);
     let key = EventKey::of(&tenant, &source, &event_id);
     let (source, event_id) = (Symbol::new(&source), CompactString::from(event_id.as_ref()));
-    let ingest_ms = ingest_time(row);
+    let ingest_ms = ingest_time(row)?;
     let delivery = |time_ms, statement| Delivery { key, version, content, time_ms, ingest_ms, statement, origin };
     if is_retract(row)? {
         let statement = Statement::Retracted { source, event_id };
@@ -223,12 +223,21 @@ fn event_time(row: &impl Row) -> Result<TimeMs, Problem> {
     })
 }
 
-/// `ingest_time`, which only measures lateness: one that cannot be read is none.
-fn ingest_time(row: &impl Row) -> Option<TimeMs> {
-    match row.get(Column::IngestTime) {
-        RawValue::Text(text) => parse_time(&text).ok(),
-        RawValue::Int(time_ms) | RawValue::Time(time_ms) => in_range(time_ms).ok(),
-        _ => None,
+/// `ingest_time`, which only measures lateness: one that no clock shows is none.
+fn ingest_time(row: &impl Row) -> Result<Option<TimeMs>, Problem> {
+    let time = match row.get(Column::IngestTime) {
+        RawValue::Text(text) => parse_time(&text),
+        RawValue::Int(time_ms) | RawValue::Time(time_ms) => in_range(time_ms),
+        _ => return Ok(None),
+    };
+    match time {
+        Ok(time_ms) => Ok(Some(time_ms)),
+        Err(TimeError::OutOfRange) => Ok(None),
+        Err(TimeError::Malformed) => Err(Problem::new(
+            Reason::BadTime,
+            Column::IngestTime,
+            "expected RFC 3339 with an offset or integer milliseconds",
+        )),
     }
 }
 

@@ -70,6 +70,14 @@ impl Table {
 
     /// Its Arrow schema, without the partition column `date`.
     pub fn schema(self) -> SchemaRef {
+        // Hundreds of columns with descriptions: made once, not per file.
+        static SCHEMAS: LazyLock<Vec<(Table, SchemaRef)>> =
+            LazyLock::new(|| Table::all().map(|table| (table, table.make_schema())).collect());
+        let known = SCHEMAS.iter().find(|(table, _)| *table == self);
+        known.map_or_else(|| self.make_schema(), |(_, schema)| Arc::clone(schema))
+    }
+
+    fn make_schema(self) -> SchemaRef {
         let fields = match self {
             Table::Kpi(grouping, _) => kpi_fields(grouping),
             Table::ConversationFacts => conversation_facts_fields(),

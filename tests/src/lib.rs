@@ -8,12 +8,13 @@
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
-//! | [`runner`], [`product`], [`property`] | what runs the product, and what must hold of it |
+//! | [`runner`], [`product`], [`memory`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
 pub mod difference;
 pub mod histories;
+pub mod memory;
 pub mod model;
 pub mod oracle;
 pub mod product;

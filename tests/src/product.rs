@@ -5,6 +5,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use contactflow::ingest::IngestProgress;
 use contactflow::run::{Mode, RunSummary, Stop, run};
 use contactflow::settings::{InferenceSettings, JobSettings};
+use contactflow_schemas::rules::KpiRules;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::{ScopedJoinHandle, scope, sleep};
@@ -34,6 +35,8 @@ impl Product {
             output: output.display().to_string(),
             workers: options.workers,
             poll_interval_ms: POLL_MS,
+            kpi_tables: options.kpi_tables.clone(),
+            kpi: KpiRules { time_zone: options.time_zone.clone(), ..KpiRules::default() },
             inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
             ..JobSettings::default()
         };

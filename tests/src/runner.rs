@@ -18,13 +18,23 @@ pub struct RunOptions {
     pub workers: usize,
     /// Rows per epoch; `None` leaves it to the job.
     pub epoch_rows: Option<usize>,
+    /// The KPI tables to publish; all of them where there are none.
+    pub kpi_tables: Vec<String>,
+    /// IANA time zone of the windows.
+    pub time_zone: String,
     /// Run once per file over the same output, each time with one file more, instead of once over all of them.
     pub file_by_file: bool,
 }
 
 impl Default for RunOptions {
     fn default() -> Self {
-        RunOptions { workers: 1, epoch_rows: None, file_by_file: false }
+        RunOptions {
+            workers: 1,
+            epoch_rows: None,
+            kpi_tables: Vec::new(),
+            time_zone: "UTC".to_owned(),
+            file_by_file: false,
+        }
     }
 }
 

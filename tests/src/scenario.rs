@@ -10,6 +10,7 @@
 //! | `row_counts` | table → number of its rows |
 //! | `same_as` | name of a scenario whose tables must be the same |
 //! | `scores` | text → `[negative, neutral, positive]` in 1/10,000; such a scenario is for the oracle alone |
+//! | `time_zone` | IANA name of the time zone of the windows; UTC without it |
 //!
 //! A time is written as RFC 3339, everything else as in JSON.
 
@@ -20,6 +21,7 @@ use crate::oracle::{Row, Scores};
 use crate::runner::rows_of_ndjson;
 use crate::tables::display_key;
 use anyhow::{Context, Result, bail, ensure};
+use chrono_tz::Tz;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fs;
@@ -34,6 +36,8 @@ pub struct Scenario {
     pub rows: Vec<Row>,
     /// What a model says of its texts; empty without one.
     pub scores: BTreeMap<String, Scores>,
+    /// The time zone of the windows.
+    pub time_zone: Tz,
     expected: Map<String, Value>,
 }
 
@@ -62,13 +66,15 @@ pub fn load(folder: &Path, name: &str) -> Result<Scenario> {
     let expected: Value =
         serde_json::from_str(&read(".expected.json")?).with_context(|| format!("in {name}.expected.json"))?;
     let Value::Object(expected) = expected else { bail!("{name}.expected.json is no object") };
-    let known = ["why", "rows", "absent", "row_counts", "same_as", "scores"];
+    let known = ["why", "rows", "absent", "row_counts", "same_as", "scores", "time_zone"];
     for field in expected.keys() {
         ensure!(known.contains(&field.as_str()), "{name}.expected.json: unknown field {field}");
     }
     let scores = scores(expected.get("scores")).with_context(|| format!("scores of {name}.expected.json"))?;
+    let zone = expected.get("time_zone").map_or(Some("UTC"), Value::as_str).and_then(|zone| zone.parse().ok());
+    let time_zone = zone.with_context(|| format!("{name}.expected.json: unknown time_zone"))?;
     let rows = rows_of_ndjson(&format!("{name}.ndjson"), &read(".ndjson")?);
-    Ok(Scenario { name: name.to_owned(), rows, scores, expected })
+    Ok(Scenario { name: name.to_owned(), rows, scores, time_zone, expected })
 }
 
 fn scores(field: Option<&Value>) -> Result<BTreeMap<String, Scores>> {
@@ -156,7 +162,7 @@ fn check_row(row: &Value, tables: &Tables) -> Result<Vec<String>> {
     let Some(wanted) = row.get("columns") else { return Ok(Vec::new()) };
     let mut wrong = Vec::new();
     for (column, value) in wanted.as_object().with_context(|| format!("columns of {place}"))? {
-        match columns.get(column) {
+        match columns.get(column.as_str()) {
             Some(cell) if is_value(cell, value) => {}
             Some(cell) => wrong.push(format!("{} {column}: expected {value}, found {cell}", display_key(key))),
             None => wrong.push(format!("{place}: no column {column}")),

@@ -1,7 +1,8 @@
 //! Reads published tables back: every Parquet file below a table's folder, the way any reader of the lake would.
 
-use crate::model::{Cell, Columns, REJECTS, Table, Tables, key_columns, table_names};
+use crate::model::{Cell, Columns, REJECTS, Table, Tables, key_columns, name as column_name, table_names};
 use anyhow::{Context, Result, bail};
+use bytes::Bytes;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -11,6 +12,15 @@ use std::path::{Path, PathBuf};
 /// The tables below `root` that the oracle knows; one without files is empty.
 pub fn read_tables(root: &Path) -> Result<Tables> {
     table_names().into_iter().map(|name| Ok((name.to_owned(), read_table(root, name)?))).collect()
+}
+
+/// The rows of one Parquet file of a table.
+pub fn read_rows(name: &str, file: Bytes) -> Result<Table> {
+    let mut table = Table::new();
+    for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+        add_rows(name, &batch?, &mut table)?;
+    }
+    Ok(table)
 }
 
 /// One table; two rows with the same key are an error.
@@ -53,9 +63,21 @@ fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
         .iter()
         .map(|column| batch.column_by_name(column).with_context(|| format!("{name} has no column {column}")))
         .collect::<Result<Vec<_>>>()?;
+    let schema = batch.schema();
+    let fields = schema.fields().iter().map(|field| field.name().as_str());
+    // `date` is the partition; some writers repeat it in the file.
+    let is_value = |field: &&str| *field != "date" && !key_columns(name).contains(field);
+    let values: Vec<(&'static str, &ArrayRef)> = fields
+        .zip(batch.columns())
+        .filter(|(field, _)| is_value(field) && name != REJECTS)
+        .map(|(field, column)| (column_name(field), column))
+        .collect();
     for row in 0..batch.num_rows() {
         let key = keys.iter().map(|column| cell(column, row)).collect::<Result<Vec<_>>>()?;
-        let columns = if name == REJECTS { Columns::new() } else { columns(name, batch, row)? };
+        let columns = values
+            .iter()
+            .map(|(field, column)| Ok((*field, cell(column, row).with_context(|| format!("column {field}"))?)))
+            .collect::<Result<Columns>>()?;
         let text = display_key(&key);
         // The same bad row may come in several files; everywhere else a key is a promise.
         if table.insert(key, columns).is_some() && name != REJECTS {
@@ -63,19 +85,6 @@ fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn columns(name: &str, batch: &RecordBatch, row: usize) -> Result<Columns> {
-    let schema = batch.schema();
-    let mut columns = Columns::new();
-    for (field, column) in schema.fields().iter().zip(batch.columns()) {
-        // `date` is the partition; some writers repeat it in the file.
-        if field.name() != "date" && !key_columns(name).contains(&field.name().as_str()) {
-            let cell = cell(column, row).with_context(|| format!("column {}", field.name()))?;
-            columns.insert(field.name().clone(), cell);
-        }
-    }
-    Ok(columns)
 }
 
 /// Name of the file, row and reason of every reject.

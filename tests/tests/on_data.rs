@@ -5,7 +5,7 @@ use anyhow::{Context, Result};
 use contactflow_tests::bytes::differing_folders;
 use contactflow_tests::difference::diff;
 use contactflow_tests::histories::reversed;
-use contactflow_tests::model::{Cell, FACTS, KPI_TABLES, Table, Tables};
+use contactflow_tests::model::{Cell, FACTS, Table, Tables, key_columns};
 use contactflow_tests::oracle::{Oracle, Row};
 use contactflow_tests::product::Product;
 use contactflow_tests::runner::{RunOptions, Runner, to_files};
@@ -40,7 +40,7 @@ fn differences(expected: &Tables, actual: &Tables) -> Vec<String> {
 
 /// The sum of an integer column per channel.
 fn totals(tables: &Tables, table: &str, column: &str) -> BTreeMap<String, i64> {
-    let channel = if KPI_TABLES.iter().any(|(name, _, by_agent)| *name == table && *by_agent) { 2 } else { 1 };
+    let channel = key_columns(table).iter().position(|column| *column == "channel").unwrap_or(1);
     let mut totals = BTreeMap::new();
     for (key, columns) in &tables[table] {
         if let (Cell::Text(channel), Some(Cell::Int(value))) = (&key[channel], columns.get(column)) {

@@ -13,14 +13,17 @@ use contactflow_tests::scenario::{Scenario, folder, load_all};
 use contactflow_tests::tables::read_tables;
 
 fn options(workers: usize, epoch_rows: Option<usize>) -> RunOptions {
-    RunOptions { workers, epoch_rows, file_by_file: false }
+    RunOptions { workers, epoch_rows, ..RunOptions::default() }
 }
 
 #[test]
 fn every_scenario_holds() -> Result<()> {
     let mut wrong = Vec::new();
     for (number, scenario) in load_all(&folder())?.iter().filter(|scenario| !scenario.needs_scores()).enumerate() {
-        let how = options(1 + number % 2, [None, Some(1), Some(2)][number % 3]);
+        let how = RunOptions {
+            time_zone: scenario.time_zone.name().to_owned(),
+            ..options(1 + number % 2, [None, Some(1), Some(2)][number % 3])
+        };
         let by_product = |scenario: &Scenario| run_and_read(&Product::new()?, &to_files(&scenario.rows), how.clone());
         let tables: Tables = by_product(scenario)?;
         let found = scenario.check(&tables, &by_product)?;

@@ -7,7 +7,7 @@
 //! 2. A commit is done when its manifest is there. The manifest of commit n is created only where there is none, so
 //!    commit n has one writer. Whatever stops a commit before that, the manifest of commit n − 1 stays the newest, and
 //!    the next attempt, of this job or a restarted one, converges: every step may be repeated.
-//! 3. Order: files that only lost rows, deletes, all other files, manifest, row of `commits`. Together with
+//! 3. Order: files that only lost rows, deletes, all other files, restatements, manifest, row of `commits`. Together with
 //!    [`RowMoves`] this keeps a row from being in two files at any moment. Between two PUTs a plain listing may see one
 //!    partition before and another after the commit; readers that need one picture read the files of a manifest.
 //! 4. A file is left alone only when its content is *known*: this job wrote it in a finished commit, or the last
@@ -17,78 +17,28 @@
 //! 6. Nothing is written below a root that holds data files but was never claimed by this program.
 //!
 //! What remains: a zombie that passes the fence check and is paused just before a PUT can still finish the requests it
-//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start.
+//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start; a file
+//! of `restatements` that it replaces stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::windows::Windows;
 
-use super::encode::EncodeError;
+use super::error::CommitError;
 use super::fence::{self, Claim};
 use super::head::{self, Head};
-use super::history::{put_row, row_of, row_path};
+use super::history::{put_restatements, put_row, row_of, row_path};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, SourceFile};
-use super::objects::{ObjectError, Objects, Tag, in_parallel};
+use super::objects::{Objects, Tag, in_parallel};
+use super::restate::{Change, Restated, Restater};
 use super::stage::{PartitionWriter, RowMoves, Staged};
 
 /// Manifests that are kept, the newest included.
 const MANIFESTS_KEPT: u64 = 64;
-
-/// Why a root cannot be opened or a commit not be made.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError {
-    /// Another job holds the root. Stop: nothing more may be written.
-    #[error(
-        "{root} is held by another writer now, {by}; this job stops and writes nothing more. Run one job per output"
-    )]
-    Fenced {
-        /// The output root.
-        root: String,
-        /// Who holds it.
-        by: String,
-    },
-    /// A newer program wrote the root.
-    #[error(
-        "{name} below {root} has format version {version}, this program knows {FORMAT_VERSION}; use a newer contactflow"
-    )]
-    NewerFormat {
-        /// The output root.
-        root: String,
-        /// The manifest.
-        name: String,
-        /// Its version.
-        version: u32,
-    },
-    /// The root holds files of somebody else.
-    #[error(
-        "{root} holds Parquet files that contactflow did not write, such as {example}; choose another --output, or move them away"
-    )]
-    ForeignFiles {
-        /// The output root.
-        root: String,
-        /// One of them.
-        example: String,
-    },
-    /// The tables hold more than this run would compute.
-    #[error("the tables below {root} were also built from {}, which this run does not read and would therefore drop; pass it too, or choose another --output", missing.join(", "))]
-    MissingInputs {
-        /// The output root.
-        root: String,
-        /// Inputs of the last commit that this run lacks.
-        missing: Vec<String>,
-    },
-    /// A manifest or claim cannot be read or written as JSON.
-    #[error("a file below _contactflow is damaged: {0}")]
-    Json(#[source] serde_json::Error),
-    /// The store failed. The commit may be tried again.
-    #[error(transparent)]
-    Object(#[from] ObjectError),
-    /// The row of `commits` could not be encoded.
-    #[error(transparent)]
-    Encode(#[from] EncodeError),
-}
 
 /// What a commit says about itself.
 #[derive(Clone, Debug)]
@@ -142,6 +92,10 @@ pub struct Committer {
     is_uncertain: bool,
     /// The last commit's row of `commits` is not there.
     row_is_missing: bool,
+    /// An attempt of the next commit failed after it began to change files.
+    was_attempted: bool,
+    /// Finds what commits change in closed windows; none where nobody asked for it.
+    restater: Option<Restater>,
 }
 
 impl Committer {
@@ -185,7 +139,18 @@ impl Committer {
             is_first: true,
             is_uncertain: true,
             row_is_missing,
+            was_attempted: false,
+            restater: None,
         })
+    }
+
+    /// Lets commits tell what they change in closed windows, and why (table `restatements`). `causes` is told what the
+    /// last commit published, here and after each commit.
+    pub fn with_restatements(mut self, causes: Causes, windows: Windows) -> Self {
+        let mut restater = Restater::new(causes, windows);
+        restater.resume(self.previous.as_ref());
+        self.restater = Some(restater);
+        self
     }
 
     /// The last commit, of this run or an earlier one.
@@ -211,12 +176,15 @@ impl Committer {
     pub fn commit(&mut self, input: CommitInput) -> Result<CommitSummary, CommitError> {
         let objects = Arc::clone(&self.objects);
         fence::check(&*objects, &self.root_url, &self.claim)?;
+        self.adopt_attempt()?;
         let mut files = self.state_to_commit();
         let bodies = self.writer.lock().bodies.clone();
         let removed: Vec<String> = self.present.iter().filter(|path| !files.contains_key(*path)).cloned().collect();
+        let restated = self.restate(&files, &bodies);
 
         // From here to the end the store may hold anything between the two commits.
         let is_uncertain = std::mem::replace(&mut self.is_uncertain, true);
+        self.was_attempted = true;
         let tags = self.change_files(&bodies, &removed, is_uncertain)?;
         for (path, file) in &mut files {
             file.tag = match tags.get(path) {
@@ -225,12 +193,47 @@ impl Committer {
             };
         }
         fence::check(&*objects, &self.root_url, &self.claim)?;
-        let mut manifest = self.manifest(input, &files, bodies.keys(), removed);
+        let mut manifest = self.manifest(input, &files, bodies.keys(), removed, restated.cells);
+        put_restatements(&*objects, manifest.commit, &restated.rows, is_uncertain)?;
         while let Some(standing) = self.put_manifest(&manifest)? {
             manifest.commit = standing.commit + 1;
             self.follow(standing);
+            put_restatements(&*objects, manifest.commit, &restated.rows, is_uncertain)?;
         }
         Ok(self.finish(manifest, files))
+    }
+
+    /// Makes a manifest of an earlier attempt, whose write looked failed and was not, the last commit: this attempt then
+    /// goes on from there.
+    fn adopt_attempt(&mut self) -> Result<(), CommitError> {
+        if !self.was_attempted {
+            return Ok(());
+        }
+        let path = Manifest::path(self.previous.as_ref().map_or(0, |previous| previous.commit) + 1);
+        // Another's is told apart where this attempt would create its own.
+        let standing = head::read_manifest(&*self.objects, &self.root_url, &path)?;
+        if let Some(standing) = standing.filter(|standing| self.is_ours(standing)) {
+            self.live = standing.by_path();
+            self.follow(standing);
+            if let Some(restater) = &mut self.restater {
+                restater.forget();
+            }
+        }
+        Ok(())
+    }
+
+    fn is_ours(&self, manifest: &Manifest) -> bool {
+        (&manifest.writer_id, manifest.generation) == (&self.claim.writer_id, self.claim.generation)
+    }
+
+    /// What the commit changes in closed windows. The first commit of a root changes nothing.
+    fn restate(&mut self, files: &BTreeMap<String, FileEntry>, bodies: &BTreeMap<String, Staged>) -> Restated {
+        match (&mut self.restater, &self.previous) {
+            (Some(restater), Some(previous)) => {
+                restater.restate(&*self.objects, &Change { previous, live: &self.live, files, bodies })
+            }
+            _ => Restated::default(),
+        }
     }
 
     /// The live files after the commit; tags are still those of before.
@@ -288,6 +291,7 @@ impl Committer {
         files: &BTreeMap<String, FileEntry>,
         written: impl Iterator<Item = &'a String>,
         removed: Vec<String>,
+        restated_cells: u64,
     ) -> Manifest {
         let CommitInput { epoch, as_of_ms, committed_at_ms, computed_at, mut sources } = input;
         sources.sort_unstable();
@@ -305,6 +309,7 @@ impl Committer {
             files: files.values().cloned().collect(),
             written: written.cloned().collect(),
             removed,
+            restated_cells,
         }
     }
 
@@ -319,11 +324,7 @@ impl Committer {
         let by = match head::read_manifest(&*self.objects, &self.root_url, &path)? {
             // The store made the write and then answered no to its repetition.
             Some(standing) if standing == *manifest => return Ok(None),
-            Some(standing)
-                if (&standing.writer_id, standing.generation) == (&self.claim.writer_id, self.claim.generation) =>
-            {
-                return Ok(Some(standing));
-            }
+            Some(standing) if self.is_ours(&standing) => return Ok(Some(standing)),
             Some(standing) => format!("job {}, which wrote commit {}", standing.writer_id, standing.commit),
             None => format!("the writer of commit {}", manifest.commit),
         };
@@ -340,11 +341,15 @@ impl Committer {
         drop(stage);
         self.is_first = false;
         self.is_uncertain = false;
+        self.was_attempted = false;
         self.live = files;
         if let Some(outdated) = manifest.commit.checked_sub(MANIFESTS_KEPT).filter(|&commit| commit > 0)
             && let Err(error) = self.objects.delete(&Manifest::path(outdated))
         {
             tracing::warn!(%error, "an outdated manifest stays");
+        }
+        if let Some(restater) = &mut self.restater {
+            restater.committed(manifest.as_of_ms);
         }
         let row = row_of(&manifest);
         self.follow(manifest);

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::commit::CommitError;
+use super::error::CommitError;
 use super::objects::Objects;
 
 /// Folder of the claims below the root.

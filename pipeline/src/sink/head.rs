@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use contactflow_schemas::tables::Table;
 
-use super::commit::CommitError;
+use super::error::CommitError;
 use super::manifest::{FileEntry, MANIFESTS, Manifest, is_partition_path};
 use super::objects::{Listed, Objects};
 

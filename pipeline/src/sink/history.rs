@@ -1,13 +1,39 @@
-//! The table `commits`: one row and one file per commit, made from its manifest, so that a row lost to a crash can be
-//! written later.
+//! The tables that tell how the others came about, a file per commit.
+//!
+//! `commits` is one row per commit, made from its manifest, so that a row lost to a crash can be written later.
+//! `restatements` is written before the manifest: a file without a manifest of its number is of a commit that was not
+//! finished, and the next attempt replaces or deletes it.
 
-use super::encode::{CommitRow, encode_commit};
+use super::encode::{CommitRow, Restatement, encode_commit, encode_restatements};
+use super::error::CommitError;
 use super::manifest::Manifest;
 use super::objects::Objects;
 
 /// Name of the file with the row of `commit`.
 pub(super) fn row_path(commit: u64) -> String {
     format!("commits/part-{commit:020}.parquet")
+}
+
+/// Name of the file with the restatements of `commit`.
+pub(super) fn restatements_path(commit: u64) -> String {
+    format!("restatements/part-{commit:020}.parquet")
+}
+
+/// Writes the restatements of a commit that is not done yet; `may_be_left` when an unfinished attempt may have written
+/// some under its number.
+pub(super) fn put_restatements(
+    objects: &dyn Objects,
+    commit: u64,
+    rows: &[Restatement],
+    may_be_left: bool,
+) -> Result<(), CommitError> {
+    let path = restatements_path(commit);
+    if !rows.is_empty() {
+        objects.put(&path, encode_restatements(commit, rows)?)?;
+    } else if may_be_left && objects.get(&path)?.is_some() {
+        objects.delete(&path)?;
+    }
+    Ok(())
 }
 
 /// An integer of a manifest as a table holds it.
@@ -26,7 +52,7 @@ pub(super) fn row_of(manifest: &Manifest) -> CommitRow {
         source_files: manifest.sources.len() as i64,
         source_bytes: int(manifest.sources.iter().map(|source| source.bytes).sum()),
         rows_read: int(manifest.sources.iter().map(|source| source.rows).sum()),
-        restated_cells: 0,
+        restated_cells: int(manifest.restated_cells),
         files_written: manifest.written.len() as i64,
         files_removed: manifest.removed.len() as i64,
         rows_written: int(written().map(|file| file.rows).sum()),

@@ -119,6 +119,9 @@ pub struct Manifest {
     pub written: Vec<String>,
     /// Paths of the files this commit removed.
     pub removed: Vec<String>,
+    /// Values of closed windows that this commit changed. Older manifests do not say.
+    #[serde(default)]
+    pub restated_cells: u64,
 }
 
 impl Manifest {

@@ -3,26 +3,30 @@
 //! ```text
 //! rows of a partition ─► encode_… ─► PartitionWriter::write ─┐   (any worker: hashes, drops what is unchanged)
 //!                                                            ├─► Committer::commit   (one per output root)
-//! partitions that emptied ────────► PartitionWriter::remove ─┘   fence ► data ► deletes ► manifest ► commits row
+//! partitions that emptied ────────► PartitionWriter::remove ─┘   fence ► what closed windows change ([`restate`]) ►
+//!                                       data ► deletes ► restatements ► manifest ► commits row
 //! ```
 
 pub mod commit;
 pub mod encode;
+mod error;
 pub mod fence;
 mod head;
 mod history;
 pub mod manifest;
 pub mod objects;
+mod restate;
 pub mod stage;
 
 #[cfg(test)]
 mod tests;
 
-pub use commit::{CommitError, CommitInput, CommitSummary, Committer};
+pub use commit::{CommitInput, CommitSummary, Committer};
 pub use encode::{
-    CommitRow, EncodeError, encode_anomalies, encode_commit, encode_conversation_scores, encode_dimensions,
-    encode_facts, encode_kpi, encode_message_scores, encode_rejects,
+    CommitRow, EncodeError, Explanation, Restatement, encode_anomalies, encode_commit, encode_conversation_scores,
+    encode_dimensions, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_restatements,
 };
+pub use error::CommitError;
 pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
 pub use stage::{PartitionWriter, RowMoves};

@@ -13,7 +13,7 @@ mod parquet_file;
 mod reader;
 
 pub use listing::{SourceFile, list_event_files};
-pub use reader::FileReader;
+pub use reader::{FileReader, normalise_line};
 
 /// Rows with more bytes than this are rejected, so that one row cannot take the memory of the job.
 const ROW_BYTES_MAX: usize = 16 << 20;

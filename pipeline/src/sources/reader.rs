@@ -134,7 +134,7 @@ fn read_lines(lines: &mut Lines, file: Symbol, out: &mut Vec<Outcome>) -> bool {
             Line::Complete(line) => {
                 bytes += line.len();
                 if !line.trim_ascii().is_empty() {
-                    out.push(read_line(line, Origin { file, row }));
+                    out.push(normalise_line(line, Origin { file, row }));
                 }
             }
             Line::TooLong(head) => {
@@ -155,7 +155,11 @@ fn read_lines(lines: &mut Lines, file: Symbol, out: &mut Vec<Outcome>) -> bool {
     true
 }
 
-fn read_line(line: &[u8], origin: Origin) -> Outcome {
+/// Reads one line of NDJSON.
+///
+/// # Errors
+/// The row for `rejected_events`.
+pub fn normalise_line(line: &[u8], origin: Origin) -> Result<Normalised, Box<RejectedRow>> {
     let bad = |reason, message| Err(reject(origin.file, origin.row, reason, message, Some(line)));
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,

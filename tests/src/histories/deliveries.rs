@@ -1,10 +1,12 @@
 //! How events arrive: twice, late, in versions, taken back, in conflict, or spoilt.
 
+use super::changes::change;
+use super::spoilt::{spoil, unusable};
 use super::{START_MS, World, unplaced};
 use crate::clock;
-use crate::model::HOUR_MS;
+use crate::model::{DAY_MS, HOUR_MS};
 use crate::oracle::{Line, Row};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Conflicts per history at most: a test tries every way of settling them.
 const CONFLICTS: usize = 2;
@@ -56,7 +58,8 @@ pub(super) fn deliver(world: &mut World, events: Vec<Value>, noise: u64) -> Vec<
 fn same_again(world: &mut World, event: &Value, _: &[Value]) -> Vec<Value> {
     let mut again = event.clone();
     if world.dice.chance(500) {
-        again["ingest_time"] = (START_MS + 40 * HOUR_MS).into();
+        let time = again["event_time"].as_i64().unwrap_or(START_MS);
+        again["ingest_time"] = (time + world.dice.pick(&[0, 40 * HOUR_MS, 9 * DAY_MS])).into();
         again["source_version"] = 0.into();
         again["op"] = "assert".into();
         again["text"] = again["text"].take();
@@ -74,28 +77,6 @@ fn corrected(world: &mut World, event: &Value, all: &[Value]) -> Vec<Value> {
         copies.swap(0, 1);
     }
     copies
-}
-
-/// Changes what an event says: its text, its time, whose it is, or to which conversation it belongs.
-fn change(world: &mut World, event: &mut Value, all: &[Value]) {
-    match world.dice.below(5) {
-        0 => event["text"] = "in other words".into(),
-        1 => {
-            let shift = world.dice.pick(&[-1, 0, 1, 60_000, -30 * 60_000, 5 * HOUR_MS, 25 * HOUR_MS]);
-            event["event_time"] = (event["event_time"].as_i64().unwrap_or(START_MS) + shift).into();
-        }
-        // An edit that turns out to refer to nothing must not name a channel.
-        2 if event["event_type"] != "message_edited" && event["event_type"] != "message_deleted" => {
-            event["channel"] = "voice".into();
-        }
-        3 if event["conversation_id"].is_string() => {
-            let other = &all[world.dice.below(all.len() as u64) as usize];
-            if other["conversation_id"].is_string() {
-                event["conversation_id"] = other["conversation_id"].clone();
-            }
-        }
-        _ => event["actor_id"] = world.dice.pick(&["ann", "bob"]).into(),
-    }
 }
 
 /// The event and its retraction, in any order, with all columns or only the identity.
@@ -157,48 +138,6 @@ fn spoilt_correction(world: &mut World, event: &Value, _: &[Value]) -> Vec<Value
     bad["source_version"] = 5.into();
     spoil(world, &mut bad);
     vec![event.clone(), bad]
-}
-
-/// Puts exactly one thing wrong, without touching the identity or the version.
-fn spoil(world: &mut World, event: &mut Value) {
-    match world.dice.below(9) {
-        0 => event["event_time"] = "yesterday at noon".into(),
-        1 => event["event_time"] = "2024-03-01T10:00:00".into(),
-        2 => event["event_type"] = "message_sung".into(),
-        3 => event["actor_type"] = "ghost".into(),
-        4 => event["event_time"] = "2100-01-01T00:00:00Z".into(),
-        5 => event["event_time"] = (-1).into(),
-        6 => event["event_type"] = Value::Null,
-        7 => event["channel"] = 17.into(),
-        _ => event["event_time"] = Value::Null,
-    }
-}
-
-/// A row of its own that cannot be used.
-fn unusable(world: &mut World) -> Line {
-    let (source, event_id) = world.identity("acme");
-    let time = clock::format(START_MS);
-    let mut event = json!({
-        "tenant_id": "acme", "source": source, "event_id": event_id, "event_type": "message_created",
-        "event_time": time, "conversation_id": "c0", "channel": "chat", "actor_type": "customer",
-    });
-    let rated = |rating: i64| json!({ "event_type": "csat_rated", "rating": rating });
-    let (columns, missing) = match world.dice.below(9) {
-        0 => return Line::Malformed("{\"tenant_id\":\"acme\",".to_owned()),
-        1 => (json!({}), "conversation_id"),
-        2 => (json!({}), "tenant_id"),
-        3 => (rated(6), ""),
-        4 => (rated(0), ""),
-        5 => (json!({ "event_type": "status_changed", "to_status": "asleep" }), ""),
-        6 => (json!({ "direction": "sideways" }), ""),
-        7 => (json!({ "op": "forget" }), ""),
-        _ => (json!({ "event_type": "message_edited", "conversation_id": "no such", "message_id": "m0" }), ""),
-    };
-    if let (Value::Object(event), Value::Object(columns)) = (&mut event, columns) {
-        event.extend(columns);
-        event.remove(missing);
-    }
-    Line::Json(event)
 }
 
 /// Writes a time in one of the ways the contract allows.

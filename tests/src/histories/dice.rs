@@ -1,10 +1,11 @@
 //! Chance, the same on every machine and in every version.
 
 /// A small generator (SplitMix64): a failing seed must stay failing when dependencies change.
-pub(super) struct Dice(u64);
+pub struct Dice(u64);
 
 impl Dice {
-    pub(super) fn new(seed: u64) -> Dice {
+    /// A generator that always gives the same for one seed.
+    pub fn new(seed: u64) -> Dice {
         Dice(seed)
     }
 
@@ -17,22 +18,22 @@ impl Dice {
     }
 
     /// A number in `0..end`; 0 if that is empty. The bias of the remainder does not matter here.
-    pub(super) fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.next() % end.max(1)
     }
 
     /// True in `of_1000` of 1,000 cases.
-    pub(super) fn chance(&mut self, of_1000: u64) -> bool {
+    pub fn chance(&mut self, of_1000: u64) -> bool {
         self.below(1000) < of_1000
     }
 
     /// One of several; there must be one.
-    pub(super) fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
+    pub fn pick<T: Clone>(&mut self, choices: &[T]) -> T {
         choices[self.below(choices.len() as u64) as usize].clone()
     }
 
     /// One of several with weights.
-    pub(super) fn weighted<T: Clone>(&mut self, choices: &[(u64, T)]) -> T {
+    pub fn weighted<T: Clone>(&mut self, choices: &[(u64, T)]) -> T {
         let mut left = self.below(choices.iter().map(|(weight, _)| weight).sum());
         for (weight, choice) in choices {
             if left < *weight {
@@ -44,7 +45,7 @@ impl Dice {
     }
 
     /// Any order.
-    pub(super) fn shuffle<T>(&mut self, items: &mut [T]) {
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for end in (1..items.len()).rev() {
             items.swap(end, self.below(end as u64 + 1) as usize);
         }

@@ -1,9 +1,9 @@
 //! Conversations: their events in order, cut into cycles (rules 5 to 12).
 
-use super::event::{CONVERSATION_TYPES, Event, Reject};
+use super::contribution::Group;
+use super::dimensions::Dimensions;
+use super::event::Event;
 use super::message::{is_customer_message, is_message, is_reply};
-use super::net::reject;
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A conversation that something opens.
 pub(super) struct Conversation<'a> {
@@ -11,16 +11,22 @@ pub(super) struct Conversation<'a> {
     pub(super) id: &'a str,
     pub(super) channel: &'a str,
     pub(super) created_at: i64,
-    /// In order, without messages that were never delivered and without rejected events.
+    /// In order, without messages that were never delivered and without rejected events, with the texts that stand
+    /// in the end. Those of a root have what was merged into it among them.
     pub(super) events: Vec<&'a Event>,
-    pub(super) cycles: Vec<Cycle>,
+    pub(super) cycles: Vec<Cycle<'a>>,
     pub(super) spam: bool,
-    pub(super) merged: bool,
+    /// The root of a conversation that is void.
+    pub(super) merged_into: Option<&'a str>,
+    /// The customer.
+    pub(super) contact: Option<&'a str>,
+    /// Those of the tenant.
+    pub(super) dimensions: &'a Dimensions<'a>,
 }
 
 /// From the creation or a reopen up to the next reopen: a stretch of the conversation's events.
 #[derive(Clone, Debug)]
-pub(super) struct Cycle {
+pub(super) struct Cycle<'a> {
     /// 1 for the first.
     pub(super) number: usize,
     pub(super) opened_at: i64,
@@ -29,79 +35,57 @@ pub(super) struct Cycle {
     /// Index after the last event.
     pub(super) end: usize,
     /// The resolve, if there was one.
-    pub(super) resolve: Option<Resolve>,
+    pub(super) resolve: Option<Resolve<'a>>,
     /// Whom the reopen that began this cycle is credited to.
-    pub(super) reopen_agent: Option<String>,
+    pub(super) reopen_agent: Option<&'a str>,
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Resolve {
+pub(super) struct Resolve<'a> {
     /// Index of the event.
     pub(super) index: usize,
     pub(super) time: i64,
     /// Whom it is credited to.
-    pub(super) agent: Option<String>,
-}
-
-/// All conversations, and the events that refer to nothing.
-pub(super) fn conversations(events: &[Event]) -> (Vec<Conversation<'_>>, Vec<Reject>) {
-    let mut grouped = BTreeMap::<(&str, &str), Vec<&Event>>::new();
-    for event in events.iter().filter(|event| CONVERSATION_TYPES.contains(&event.content.kind.as_str())) {
-        if let Some(id) = event.text("conversation_id") {
-            grouped.entry((&event.identity.tenant, id)).or_default().push(event);
-        }
-    }
-    let (mut found, mut rejects) = (Vec::new(), Vec::new());
-    for ((tenant, id), mut events) in grouped {
-        events.sort_by(|a, b| a.order().cmp(&b.order()));
-        let usable = usable(&events);
-        let lost = |event: &&&Event| !usable.iter().any(|other| std::ptr::eq(*other, **event));
-        match conversation(tenant, id, &usable) {
-            Some(conversation) => {
-                let orphans = events.iter().filter(lost).filter(|event| !is_message(event));
-                rejects.extend(orphans.map(|event| reject("orphan_reference", &event.identity)));
-                found.push(conversation);
-            }
-            None => rejects.extend(events.iter().map(|event| reject("orphan_reference", &event.identity))),
-        }
-    }
-    (found, rejects)
-}
-
-/// The events but messages never delivered, and edits and deletions of messages that are not there (rule 8).
-fn usable<'a>(events: &[&'a Event]) -> Vec<&'a Event> {
-    let ids_of = |wanted: &dyn Fn(&Event) -> bool| -> BTreeSet<&str> {
-        events.iter().filter(|event| wanted(event)).filter_map(|event| event.text("message_id")).collect()
-    };
-    let sent = ids_of(&is_message);
-    let not_delivered = ids_of(&|event| event.is("message_deleted") && event.text("reason") == Some("not_delivered"));
-    let keeps = |event: &Event| match event.content.kind.as_str() {
-        "message_created" => event.text("message_id").is_none_or(|id| !not_delivered.contains(id)),
-        "message_edited" | "message_deleted" => event.text("message_id").is_some_and(|id| sent.contains(id)),
-        _ => true,
-    };
-    events.iter().copied().filter(|event| keeps(event)).collect()
+    pub(super) agent: Option<&'a str>,
 }
 
 /// The conversation of these events; `None` if nothing opens it.
-fn conversation<'a>(tenant: &'a str, id: &'a str, events: &[&'a Event]) -> Option<Conversation<'a>> {
-    let created = events.iter().find(|event| event.is("conversation_created"));
-    let created_at = created.or_else(|| events.iter().find(|event| is_message(event)))?.time();
-    let last_spam = events.iter().rfind(|event| event.is("spam_marked") || event.is("spam_cleared"));
+pub(super) fn conversation<'a>(
+    tenant: &'a str,
+    id: &'a str,
+    events: Vec<&'a Event>,
+    merged_into: Option<&'a str>,
+    dimensions: &'a Dimensions<'a>,
+) -> Option<Conversation<'a>> {
+    let created_at = opener(&events)?.time();
     Some(Conversation {
         tenant,
         id,
         channel: events.iter().find_map(|event| event.text("channel")).unwrap_or("unknown"),
         created_at,
-        events: events.to_vec(),
-        cycles: cycles(events, created_at),
-        spam: last_spam.is_some_and(|event| event.is("spam_marked")),
-        merged: events.iter().any(|event| event.is("merged")),
+        cycles: cycles(&events, created_at),
+        spam: is_spam(&events),
+        merged_into,
+        contact: events.iter().find_map(|event| event.text("contact_id")),
+        events,
+        dimensions,
     })
 }
 
+/// What opens a conversation: that it was created, else its first message.
+pub(super) fn opener<'a>(events: &[&'a Event]) -> Option<&'a Event> {
+    let created = events.iter().find(|event| event.is("conversation_created"));
+    created.or_else(|| events.iter().find(|event| is_message(event))).copied()
+}
+
+/// Whether the last mark stands (rule 12).
+pub(super) fn is_spam(events: &[&Event]) -> bool {
+    let last = events.iter().rfind(|event| event.is("spam_marked") || event.is("spam_cleared"));
+    last.is_some_and(|event| event.is("spam_marked"))
+}
+
 /// Walks the events once, resolving and reopening.
-fn cycles(events: &[&Event], created_at: i64) -> Vec<Cycle> {
+fn cycles<'a>(events: &[&'a Event], created_at: i64) -> Vec<Cycle<'a>> {
     let first =
         Cycle { number: 1, opened_at: created_at, start: 0, end: events.len(), resolve: None, reopen_agent: None };
     let mut cycles = vec![first];
@@ -109,7 +93,7 @@ fn cycles(events: &[&Event], created_at: i64) -> Vec<Cycle> {
         let Some(cycle) = cycles.last_mut() else { break };
         match &cycle.resolve {
             None if resolves(event) => {
-                let agent = resolve_agent(events, index).map(str::to_owned);
+                let agent = resolve_agent(events, index);
                 cycle.resolve = Some(Resolve { index, time: event.time(), agent });
             }
             Some(resolve) if reopens(event) => {
@@ -119,7 +103,7 @@ fn cycles(events: &[&Event], created_at: i64) -> Vec<Cycle> {
                     start: index,
                     end: events.len(),
                     resolve: None,
-                    reopen_agent: resolve.agent.clone(),
+                    reopen_agent: resolve.agent,
                 };
                 cycle.end = index;
                 cycles.push(next);
@@ -148,10 +132,17 @@ fn resolve_agent<'a>(events: &[&'a Event], index: usize) -> Option<&'a str> {
 
 /// The owner after these events (rule 9).
 pub(super) fn owner_after<'a>(events: &[&'a Event]) -> Option<&'a str> {
-    events
-        .iter()
-        .rfind(|event| event.is("assigned") || event.is("transferred"))
-        .and_then(|event| event.text("agent_id"))
+    events.iter().rfind(|event| assigns(event)).and_then(|event| event.text("agent_id"))
+}
+
+/// Whether an event says who is the owner from now on.
+pub(super) fn assigns(event: &Event) -> bool {
+    event.is("assigned") || event.is("transferred")
+}
+
+/// The last value of a column among these events (rule 26).
+pub(super) fn last_text<'a>(events: &[&'a Event], column: &str) -> Option<&'a str> {
+    events.iter().rev().find_map(|event| event.text(column))
 }
 
 /// Who wrote the last reply among these events.
@@ -160,31 +151,74 @@ pub(super) fn last_replier<'a>(events: &[&'a Event]) -> Option<&'a str> {
 }
 
 impl<'a> Conversation<'a> {
-    /// The events before a moment, itself excluded.
-    pub(super) fn before(&self, time: i64) -> &[&'a Event] {
-        let count = self.events.iter().take_while(|event| event.time() < time).count();
+    /// The events up to an instant, itself included.
+    pub(super) fn up_to(&self, time: i64) -> &[&'a Event] {
+        let count = self.events.iter().take_while(|event| event.time() <= time).count();
         &self.events[..count]
+    }
+
+    /// Whether it counts in the tables of KPIs (rule 12).
+    pub(super) fn counts(&self) -> bool {
+        !self.spam && self.merged_into.is_none()
+    }
+
+    /// The team of the conversation at an instant (rule 26).
+    pub(super) fn team_at(&self, time: i64) -> Option<&'a str> {
+        last_text(self.up_to(time), "team_id")
+    }
+
+    /// The owner at an instant (rule 26).
+    pub(super) fn owner_at(&self, time: i64) -> Option<&'a str> {
+        owner_after(self.up_to(time))
+    }
+
+    /// The group of a credit at the event of that index (rule 27).
+    pub(super) fn group_at_event(&self, agent: Option<&'a str>, index: usize) -> Group<'a> {
+        self.group(agent, &self.events[..=index], self.events[index].time())
+    }
+
+    /// The group of a credit at an instant that is no event (rule 27).
+    pub(super) fn group_at(&self, agent: Option<&'a str>, time: i64) -> Group<'a> {
+        self.group(agent, self.up_to(time), time)
+    }
+
+    fn group(&self, agent: Option<&'a str>, seen: &[&'a Event], time: i64) -> Group<'a> {
+        Group {
+            tenant: self.tenant,
+            channel: Some(self.channel),
+            agent,
+            team: self.team_of(agent, time).or_else(|| last_text(seen, "team_id")),
+            queue: last_text(seen, "queue_id"),
+        }
+    }
+
+    /// The group of a cohort credit (rule 28).
+    pub(super) fn cohort_group(&self, agent: Option<&'a str>) -> Group<'a> {
+        let first = |column| self.events.iter().find_map(|event| event.text(column));
+        Group {
+            tenant: self.tenant,
+            channel: Some(self.channel),
+            agent,
+            team: self.team_of(agent, self.created_at).or_else(|| first("team_id")),
+            queue: first("queue_id"),
+        }
+    }
+
+    fn team_of(&self, agent: Option<&str>, time: i64) -> Option<&'a str> {
+        agent.and_then(|agent| self.dimensions.team_of(agent, time))
+    }
+
+    /// The first who owned it or replied (rule 28).
+    pub(super) fn first_agent(&self) -> Option<&'a str> {
+        self.events.iter().find_map(|event| {
+            let owner = event.text("agent_id").filter(|_| assigns(event));
+            owner.or_else(|| event.text("actor_id").filter(|_| is_reply(event)))
+        })
     }
 
     /// The agent in charge of the customer message at `index` (rule 13).
     pub(super) fn in_charge(&self, cycle: &Cycle, index: usize) -> Option<&'a str> {
         owner_after(&self.events[..index]).or_else(|| last_replier(&self.events[cycle.start..index]))
-    }
-
-    /// The text of a message as it reads in the end; `None` where it has none or was deleted.
-    pub(super) fn final_text(&self, message: &'a Event) -> Option<&'a str> {
-        let Some(id) = message.text("message_id") else { return message.text("text") };
-        let about =
-            |kind| self.events.iter().filter(move |event| event.is(kind) && event.text("message_id") == Some(id));
-        if about("message_deleted").next().is_some() {
-            return None;
-        }
-        about("message_edited").next_back().map_or_else(|| message.text("text"), |edit| edit.text("text"))
-    }
-
-    /// That text if it is something to score.
-    pub(super) fn eligible_text(&self, message: &'a Event) -> Option<&'a str> {
-        self.final_text(message).filter(|text| !text.trim().is_empty())
     }
 
     /// The owner at the resolve of a cycle; of an open one, at the end of the history.
@@ -199,13 +233,28 @@ impl<'a> Conversation<'a> {
         &self.events[cycle.start..end]
     }
 
-    /// Whether the last cycle is resolved.
-    pub(super) fn final_resolve(&self) -> Option<&Resolve> {
+    /// The resolve in which the conversation rests at the end.
+    pub(super) fn final_resolve(&self) -> Option<&Resolve<'a>> {
         self.cycles.last().and_then(|cycle| cycle.resolve.as_ref())
     }
 
     /// The cycle of the last resolve, reopened since or not.
-    pub(super) fn last_resolved_cycle(&self) -> Option<&Cycle> {
+    pub(super) fn last_resolved_cycle(&self) -> Option<&Cycle<'a>> {
         self.cycles.iter().rfind(|cycle| cycle.resolve.is_some())
+    }
+
+    /// The resolve of the event of that index, if it is one.
+    pub(super) fn resolve_at(&self, index: usize) -> Option<&Resolve<'a>> {
+        self.resolves().map(|(_, resolve)| resolve).find(|resolve| resolve.index == index)
+    }
+
+    /// The resolves with their cycles.
+    pub(super) fn resolves(&self) -> impl Iterator<Item = (&Cycle<'a>, &Resolve<'a>)> {
+        self.cycles.iter().filter_map(|cycle| Some((cycle, cycle.resolve.as_ref()?)))
+    }
+
+    /// When the resolve of a cycle was undone, if it was.
+    pub(super) fn reopened_at(&self, cycle: &Cycle) -> Option<i64> {
+        self.cycles.get(cycle.number).map(|next| next.opened_at)
     }
 }

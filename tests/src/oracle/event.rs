@@ -1,7 +1,9 @@
 //! From a raw row to a delivery of an event, or to the reason why it cannot be used.
 
+use super::opening::{are_statuses, holidays, pause_statuses, ranges};
 use super::{Line, Row};
 use crate::clock;
+use chrono_tz::Tz;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
@@ -20,6 +22,8 @@ pub(super) struct Delivery {
     pub(super) version: i64,
     /// What it says happened; `None` for a retraction.
     pub(super) content: Option<Content>,
+    /// When it arrived.
+    pub(super) ingest: Option<i64>,
 }
 
 /// What an event says: two deliveries with equal content are the same event.
@@ -36,6 +40,8 @@ pub(super) struct Content {
 pub(super) struct Event {
     pub(super) identity: Identity,
     pub(super) content: Content,
+    /// When it first arrived.
+    pub(super) ingest: Option<i64>,
 }
 
 /// A row that cannot be used; parts of the identity it does not tell are `None`.
@@ -162,7 +168,8 @@ const INTEGER_COLUMNS: [&str; 10] = [
     "next_response_target_ms",
     "resolution_target_ms",
 ];
-const STATUSES: &[&str] = &["new", "open", "pending", "on_hold", "snoozed", "resolved", "closed"];
+/// Of conversations.
+pub(super) const STATUSES: &[&str] = &["new", "open", "pending", "on_hold", "snoozed", "resolved", "closed"];
 const ENUMS: [(&str, &[&str]); 6] = [
     ("actor_type", &["customer", "agent", "bot", "automation", "system"]),
     ("direction", &["inbound", "outbound"]),
@@ -171,6 +178,18 @@ const ENUMS: [(&str, &[&str]); 6] = [
     ("to_status", STATUSES),
     ("transfer_kind", &["cold", "warm", "external"]),
 ];
+/// Columns without which an event of a type says nothing (rule 49).
+const REQUIRED: [(&str, &[&str]); 6] = [
+    ("calendar_upserted", &["calendar_id", "timezone", "ranges"]),
+    ("sla_policy_upserted", &["policy_id"]),
+    ("agent_upserted", &["agent_id"]),
+    ("agent_status_changed", &["agent_id", "status"]),
+    ("sla_applied", &["policy_id"]),
+    ("merged", &["target_conversation_id"]),
+];
+const DEQUEUE_REASONS: &[&str] = &["answered", "abandoned", "callback", "flow_out"];
+const PRESENCE: &[&str] = &["available", "busy", "away", "offline"];
+const TARGETS: [&str; 3] = ["first_response_target_ms", "next_response_target_ms", "resolution_target_ms"];
 
 /// Reads one row.
 pub(super) fn read(row: &Row) -> Result<Delivery, Reject> {
@@ -185,7 +204,10 @@ pub(super) fn read(row: &Row) -> Result<Delivery, Reject> {
     };
     let identity = Identity { tenant: tenant_id.clone(), source: source_id.clone(), event_id: id.clone() };
     match content(fields) {
-        Ok(content) => Ok(Delivery { identity, version, content }),
+        Ok(content) => {
+            let ingest = fields.get("ingest_time").and_then(read_time);
+            Ok(Delivery { identity, version, content, ingest })
+        }
         Err(reason) => Err(Reject { reason, tenant, source, event_id, version }),
     }
 }
@@ -209,8 +231,15 @@ fn content(fields: &Map<String, Value>) -> Result<Option<Content>, &'static str>
     if CONVERSATION_TYPES.contains(&kind) && !present("conversation_id") {
         return Err("missing_field");
     }
+    let required = REQUIRED.iter().filter(|(of, _)| *of == kind).flat_map(|(_, columns)| *columns);
+    if !required.copied().all(present) {
+        return Err("missing_field");
+    }
     let time = read_time(&fields["event_time"]).ok_or("bad_time")?;
-    unknown_value(fields).map_or(Ok(()), Err)?;
+    if present("ingest_time") && read_time(&fields["ingest_time"]).is_none() {
+        return Err("bad_time");
+    }
+    unknown_value(kind, fields).map_or(Ok(()), Err)?;
     out_of_range(kind, time, fields).map_or(Ok(()), Err)?;
     Ok(Some(Content { time, kind: kind.to_owned(), columns: other_columns(fields) }))
 }
@@ -234,11 +263,22 @@ fn read_time(value: &Value) -> Option<i64> {
     })
 }
 
-fn unknown_value(fields: &Map<String, Value>) -> Option<&'static str> {
-    ENUMS.iter().find_map(|(column, known)| {
-        let value = fields.get(*column).and_then(Value::as_str)?;
-        (!known.contains(&value)).then_some("unknown_enum")
-    })
+/// A name that is not in its list: in any type of event, then in those of one type.
+fn unknown_value(kind: &str, fields: &Map<String, Value>) -> Option<&'static str> {
+    let text = |column: &str| fields.get(column).and_then(Value::as_str);
+    let is_unknown = |column: &str, known: &[&str]| text(column).is_some_and(|value| !known.contains(&value));
+    let unknown = ENUMS.iter().any(|(column, known)| is_unknown(column, known))
+        || match kind {
+            "dequeued" => is_unknown("reason", DEQUEUE_REASONS),
+            "agent_status_changed" => is_unknown("status", PRESENCE),
+            "calendar_upserted" => text("timezone").is_some_and(|zone| zone.parse::<Tz>().is_err()),
+            "sla_policy_upserted" => {
+                let pauses = fields.get("pause_statuses").and_then(pause_statuses);
+                pauses.is_some_and(|pauses| !are_statuses(&pauses))
+            }
+            _ => false,
+        };
+    unknown.then_some("unknown_enum")
 }
 
 fn out_of_range(kind: &str, time: i64, fields: &Map<String, Value>) -> Option<&'static str> {
@@ -249,7 +289,20 @@ fn out_of_range(kind: &str, time: i64, fields: &Map<String, Value>) -> Option<&'
     let int = |column: &str| fields.get(column).and_then(Value::as_i64);
     let scale = int("rating_scale").unwrap_or(5);
     let rating_fits = int("rating").is_none_or(|rating| scale >= 2 && (1..=scale).contains(&rating));
-    (kind == "csat_rated" && !rating_fits).then_some("out_of_range")
+    let value = |column: &str| fields.get(column).filter(|value| !value.is_null());
+    let fits = match kind {
+        "csat_rated" => rating_fits,
+        "calendar_upserted" => {
+            value("ranges").is_none_or(|value| ranges(value).is_some())
+                && value("holidays").is_none_or(|value| holidays(value).is_some())
+        }
+        "sla_policy_upserted" => {
+            value("pause_statuses").is_none_or(|value| pause_statuses(value).is_some())
+                && TARGETS.iter().all(|target| int(target).is_none_or(|target| target >= 0))
+        }
+        _ => true,
+    };
+    (!fits).then_some("out_of_range")
 }
 
 /// The known columns beyond those with a meaning of their own. A column the contract does not name is no content.

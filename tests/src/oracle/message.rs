@@ -47,6 +47,11 @@ pub(super) fn is_outbound_message(event: &Event) -> bool {
     is_message(event) && is_public(event) && matches!(actor(event), Actor::Agent | Actor::Bot)
 }
 
+/// A public message of a bot.
+pub(super) fn is_bot_message(event: &Event) -> bool {
+    is_message(event) && is_public(event) && actor(event) == Actor::Bot
+}
+
 /// A public message of an agent that goes out.
 pub(super) fn is_reply(event: &Event) -> bool {
     // A missing direction is outbound for everybody but customers.

@@ -4,18 +4,41 @@
 //! product, and numbers of rules in comments are those of that page. Nothing here is incremental: every question is
 //! answered by looking at all the events again.
 
+mod business;
+mod columns;
+mod contribution;
 mod conversation;
+mod cube;
+mod dimensions;
 mod event;
 mod facts;
-mod kpi;
+mod levels;
 mod measures;
+mod merge;
 mod message;
+mod messages;
 mod net;
+mod opening;
+mod outcomes;
+mod presence;
+mod queues;
+mod ratings;
+mod segments;
+mod silence;
+mod sla;
+mod statuses;
+mod windows;
+#[cfg(test)]
+mod worked;
 
-use crate::model::{Cell, Columns, FACTS, KPI_TABLES, REJECTS, Table, Tables};
-use conversation::{Conversation, conversations};
+use crate::model::{Cell, Columns, DAY_MS, FACTS, KPI_TABLES, KpiTable, REJECTS, Table, Tables, Width};
+use chrono_tz::Tz;
+use contribution::{Collector, Contribution};
+use conversation::Conversation;
+use dimensions::Dimensions;
 use event::Reject;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// One input row, where it stood.
 #[derive(Clone, Debug)]
@@ -79,6 +102,10 @@ pub type Scorer<'s> = &'s dyn Fn(&str) -> Option<Scores>;
 struct Clock {
     as_of: i64,
     tau: i64,
+    week: i64,
+    answer_within: i64,
+    short_abandon: i64,
+    level_max: i64,
 }
 
 /// The oracle, with what it needs besides the rows.
@@ -86,16 +113,35 @@ struct Clock {
 pub struct Oracle<'s> {
     /// The model.
     pub score: Scorer<'s>,
+    /// The time zone of the windows.
+    pub zone: Tz,
     /// τ: how long a customer message may wait before its dialogue counts as silent.
     pub tau_ms: i64,
+    /// How soon a reopen or a new conversation of a contact counts against a resolve.
+    pub return_ms: i64,
+    /// Within which time of waiting in a queue the service level wants an answer.
+    pub service_level_ms: i64,
+    /// Who leaves a queue sooner counts as a short abandon.
+    pub short_abandon_ms: i64,
+    /// How long a stretch of a conversation counts in the levels, and a status of an agent in the time staffed.
+    pub level_max_ms: i64,
     /// Which of several contents at one version stands, see [`Oracle::settlements`].
     pub settlement: u64,
 }
 
 impl Default for Oracle<'_> {
-    /// Without a model, τ = 24 h.
+    /// Without a model, in UTC; τ 24 h, 7 days, 20 s, 5 s, 30 days.
     fn default() -> Self {
-        Oracle { score: &|_| None, tau_ms: crate::model::DAY_MS, settlement: 0 }
+        Oracle {
+            score: &|_| None,
+            zone: Tz::UTC,
+            tau_ms: DAY_MS,
+            return_ms: 7 * DAY_MS,
+            service_level_ms: 20_000,
+            short_abandon_ms: 5_000,
+            level_max_ms: 30 * DAY_MS,
+            settlement: 0,
+        }
     }
 }
 
@@ -128,8 +174,10 @@ impl Oracle<'_> {
         let mut net = net::settle(rows, self.settlement);
         // Rule 4: the clock is the latest event, whatever it is about.
         let as_of = net.events.iter().map(event::Event::time).max().unwrap_or(0);
-        let clock = Clock { as_of, tau: self.tau_ms };
-        let (conversations, orphans) = conversations(&net.events);
+        let clock = self.clock(as_of);
+        let dimensions = dimensions::dimensions(&net.events);
+        let homes = merge::homes(&net.events);
+        let (conversations, orphans) = merge::conversations(&homes, &dimensions);
         net.rejects.extend(orphans);
         let mut tables = Tables::new();
         if names.contains(&REJECTS) {
@@ -139,14 +187,52 @@ impl Oracle<'_> {
             let rows = conversations.iter().flat_map(|conversation| facts::rows(conversation, clock));
             tables.insert(FACTS.to_owned(), rows.collect());
         }
-        // Rule 12: spam counts nowhere else.
-        let counted: Vec<Conversation> = conversations.into_iter().filter(|one| !one.spam).collect();
-        let contributions: Vec<kpi::Contribution> =
-            counted.iter().flat_map(|conversation| kpi::contributions(conversation, clock, self.score)).collect();
-        for (name, width, by_agent) in KPI_TABLES.into_iter().filter(|(name, _, _)| names.contains(name)) {
-            tables.insert(name.to_owned(), kpi::table(&counted, &contributions, as_of, width, by_agent));
+        let wanted: Vec<KpiTable> = KPI_TABLES.into_iter().filter(|table| names.contains(&table.name)).collect();
+        if !wanted.is_empty() {
+            let contributions = self.contributions(&conversations, &dimensions, clock);
+            for width in [Width::Hour, Width::Day, Width::Week, Width::Month] {
+                let computed = cube::tables(&wanted, width, &contributions, self.zone, as_of);
+                tables.extend(computed.into_iter().map(|(name, table)| (name.to_owned(), table)));
+            }
         }
         tables
+    }
+
+    fn clock(&self, as_of: i64) -> Clock {
+        Clock {
+            as_of,
+            tau: self.tau_ms,
+            week: self.return_ms,
+            answer_within: self.service_level_ms,
+            short_abandon: self.short_abandon_ms,
+            level_max: self.level_max_ms,
+        }
+    }
+
+    /// Everything that counts in a table of KPIs.
+    fn contributions<'a>(
+        &self,
+        conversations: &[Conversation<'a>],
+        dimensions: &BTreeMap<&'a str, Dimensions<'a>>,
+        clock: Clock,
+    ) -> Vec<Contribution<'a>> {
+        let mut collector = Collector { found: Vec::new() };
+        for (tenant, dimensions) in dimensions {
+            presence::add(tenant, dimensions, (clock, self.zone), &mut collector);
+        }
+        // Rule 12: spam and void conversations count nowhere.
+        for conversation in conversations.iter().filter(|one| one.counts()) {
+            messages::add(conversation, self.score, &mut collector);
+            outcomes::add(conversation, conversations, clock, &mut collector);
+            ratings::add(conversation, &mut collector);
+            segments::add(conversation, self.zone, &mut collector);
+            queues::add(conversation, clock, &mut collector);
+            queues::add_transfers(conversation, &mut collector);
+            levels::add(conversation, clock, &mut collector);
+            sla::add(conversation, clock, &mut collector);
+            silence::add(conversation, clock, &mut collector);
+        }
+        collector.found
     }
 }
 

@@ -34,13 +34,21 @@ pub(super) fn settle(rows: &[Row], mut settlement: u64) -> Net {
         settlement /= ways as u64;
         for (position, content) in candidates.into_iter().enumerate() {
             if position == winner {
-                net.events.push(Event { identity: identity.clone(), content });
+                let ingest = earliest(&deliveries, &content);
+                net.events.push(Event { identity: identity.clone(), content, ingest });
             } else {
                 net.rejects.push(reject("duplicate_conflict", &identity));
             }
         }
     }
     net
+}
+
+/// When the first of the deliveries that say this at the version that stands arrived (rule 47).
+fn earliest(deliveries: &[Delivery], content: &Content) -> Option<i64> {
+    let highest = deliveries.iter().map(|delivery| delivery.version).max();
+    let equal = deliveries.iter().filter(|one| Some(one.version) == highest && one.content.as_ref() == Some(content));
+    equal.filter_map(|delivery| delivery.ingest).min()
 }
 
 /// The different contents asserted at the highest version; none where a retraction has it.

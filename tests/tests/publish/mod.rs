@@ -36,7 +36,7 @@ fn columns(name: &str, table: &Table) -> Result<Vec<(String, ArrayRef)>> {
     }
     for column in table.values().next().into_iter().flat_map(|columns| columns.keys()) {
         let cells: Vec<&Cell> = table.values().map(|columns| &columns[column]).collect();
-        columns.push((column.clone(), array(&cells)?));
+        columns.push((column.to_owned(), array(&cells)?));
     }
     Ok(columns)
 }

@@ -91,17 +91,12 @@ impl Fold<'_> {
         let Some(end) = find(SegmentStep::Ended, start.time_ms) else { return };
         let (from_ms, to_ms) = (start.time_ms, end.time_ms);
         let at_end = self.timeline.credited(start.agent, to_ms, end.placement);
-        let length_business_ms = self.timeline.business_ms(from_ms, to_ms);
         let holds = holds(later, to_ms);
         let held_ms: i64 = holds.iter().map(|(from_ms, to_ms)| to_ms - from_ms).sum();
-        let held_business_ms = self.timeline.business_of(&holds);
-        let talk_business_ms = match (length_business_ms, held_business_ms) {
-            (length_ms, None) if holds.is_empty() => length_ms,
-            (Some(length_ms), Some(held_ms)) => Some(length_ms - held_ms),
-            _ => None,
-        };
+        let talk_business_ms = self.timeline.business_of(&between(&holds, from_ms, to_ms));
         self.credit_to(to_ms, at_end, kpi::TALK_TIME, to_ms - from_ms - held_ms, talk_business_ms);
         if !holds.is_empty() {
+            let held_business_ms = self.timeline.business_of(&holds);
             self.credit_to(to_ms, at_end, kpi::HOLD_TIME, held_ms, held_business_ms);
         }
         self.split_over_hours(kpi::CONNECTED_MS, at_end, from_ms, to_ms);
@@ -109,7 +104,8 @@ impl Fold<'_> {
 
         let has_acw = later.iter().any(|event| matches!(event.step, SegmentStep::AcwStarted | SegmentStep::AcwEnded));
         if !has_acw {
-            self.credit_to(to_ms, at_end, kpi::HANDLE_TIME, to_ms - from_ms, length_business_ms);
+            let business_ms = self.timeline.business_of(&[(from_ms, to_ms)]);
+            self.credit_to(to_ms, at_end, kpi::HANDLE_TIME, to_ms - from_ms, business_ms);
             return;
         }
         let acw_start = later.iter().find(|event| event.step == SegmentStep::AcwStarted);
@@ -120,8 +116,8 @@ impl Fold<'_> {
         let acw_business_ms = self.timeline.business_ms(acw_from_ms, acw_to_ms);
         self.credit_to(acw_to_ms, at_acw_end, kpi::AFTER_CONTACT_WORK_TIME, acw_to_ms - acw_from_ms, acw_business_ms);
         let handle_ms = to_ms - from_ms + acw_to_ms - acw_from_ms;
-        let handle_business_ms = length_business_ms.zip(acw_business_ms).map(|(length_ms, acw_ms)| length_ms + acw_ms);
-        self.credit_to(acw_to_ms, at_acw_end, kpi::HANDLE_TIME, handle_ms, handle_business_ms);
+        let business_ms = self.timeline.business_of(&[(from_ms, to_ms), (acw_from_ms, acw_to_ms)]);
+        self.credit_to(acw_to_ms, at_acw_end, kpi::HANDLE_TIME, handle_ms, business_ms);
         self.split_over_hours(kpi::HANDLED_MS, at_acw_end, acw_from_ms, acw_to_ms);
     }
 
@@ -153,6 +149,13 @@ impl Fold<'_> {
             self.credit_to(to_ms, credited, kpi::HANDLE_TIME, handled_ms, business_ms);
         }
     }
+}
+
+/// What is left of `[from_ms, to_ms)` without ascending holds.
+fn between(holds: &[(TimeMs, TimeMs)], from_ms: TimeMs, to_ms: TimeMs) -> Vec<(TimeMs, TimeMs)> {
+    let starts = std::iter::once(from_ms).chain(holds.iter().map(|(_, end_ms)| *end_ms));
+    let ends = holds.iter().map(|(start_ms, _)| *start_ms).chain([to_ms]);
+    starts.zip(ends).collect()
 }
 
 /// The holds of a segment that ends at `to_ms`, each up to the next or the end.

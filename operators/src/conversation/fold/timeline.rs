@@ -133,12 +133,13 @@ impl<'a> Timeline<'a> {
             .sum()
     }
 
-    /// Rule 31: the sum over several stretches; none over none.
+    /// Rule 31: the sum over several stretches; none over none. A stretch of no length is none.
     pub(super) fn business_of(&self, stretches: &[(TimeMs, TimeMs)]) -> Option<i64> {
-        if stretches.is_empty() {
-            return None;
+        let mut sum_ms = None;
+        for &(from_ms, to_ms) in stretches.iter().filter(|(from_ms, to_ms)| from_ms < to_ms) {
+            sum_ms = Some(sum_ms.unwrap_or(0) + self.business_ms(from_ms, to_ms)?);
         }
-        stretches.iter().map(|&(from_ms, to_ms)| self.business_ms(from_ms, to_ms)).sum()
+        sum_ms
     }
 
     /// The first time from `from_ms` on, before or at `limit_ms`, at which a clock that stands still in `pauses` has run
@@ -151,8 +152,15 @@ impl<'a> Timeline<'a> {
         pauses: StatusSet,
         business: bool,
     ) -> Result<Option<TimeMs>, NoCalendar> {
+        if amount_ms == 0 {
+            return Ok(Some(from_ms));
+        }
         let mut left_ms = amount_ms;
-        for (start_ms, end_ms) in self.stretches(pauses.complement(), from_ms, limit_ms) {
+        // Before the creation there is no status, and so no pause.
+        let created_ms = self.statuses.first().map_or(from_ms, |(created_ms, _)| *created_ms);
+        let before = (from_ms < created_ms).then_some((from_ms, created_ms.min(limit_ms)));
+        let after = self.stretches(pauses.complement(), from_ms, limit_ms);
+        for (start_ms, end_ms) in before.into_iter().chain(after) {
             if !business {
                 if left_ms <= end_ms - start_ms {
                     return Ok(Some(start_ms + left_ms));

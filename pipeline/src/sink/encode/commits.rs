@@ -44,7 +44,7 @@ pub struct CommitRow {
 /// # Errors
 /// Only those of the Parquet writer.
 pub fn encode_commit(row: &CommitRow) -> Result<Bytes, EncodeError> {
-    let mut writer = TableWriter::new(Table::Commits)?;
+    let mut writer = TableWriter::new(Table::Commits, 1)?;
     writer.int(row.commit);
     writer.int(row.epoch);
     writer.time(row.committed_at_ms);

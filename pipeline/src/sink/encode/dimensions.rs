@@ -52,7 +52,7 @@ pub fn encode_dimensions(mut rows: Vec<DimensionEvent>) -> Result<Bytes, EncodeE
         let key = |row: &DimensionEvent| (row.tenant.as_str(), identity(row));
         key(left).cmp(&key(right)).then_with(|| left.order().cmp(&right.order()))
     });
-    let mut writer = TableWriter::new(Table::Dimensions)?;
+    let mut writer = TableWriter::new(Table::Dimensions, rows.len())?;
     for (position, row) in rows.iter().enumerate() {
         let next = rows.get(position + 1);
         let next = next.filter(|next| next.tenant == row.tenant && identity(next) == identity(row));

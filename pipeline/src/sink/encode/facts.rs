@@ -26,7 +26,7 @@ pub fn encode_facts(facts: Vec<CycleFacts>) -> Result<Bytes, EncodeError> {
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
-    let mut writer = TableWriter::new(table)?;
+    let mut writer = TableWriter::new(table, rows.len())?;
     for ((tenant, conversation, cycle), facts) in rows {
         writer.text(tenant);
         writer.text(conversation);

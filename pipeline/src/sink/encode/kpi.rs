@@ -37,7 +37,7 @@ pub fn encode_kpi(
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
-    let mut writer = TableWriter::new(table)?;
+    let mut writer = TableWriter::new(table, rows.len())?;
     let mut numbers = Vec::with_capacity(KPI_COLUMNS.len());
     for ((tenant, [channel, agent, team, queue], window_start_ms), tally) in rows {
         writer.text(tenant);

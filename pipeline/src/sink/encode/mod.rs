@@ -16,6 +16,7 @@ mod facts;
 mod footer;
 mod kpi;
 mod rejects;
+mod restatements;
 mod scores;
 mod writer;
 
@@ -24,6 +25,7 @@ pub use dimensions::encode_dimensions;
 pub use facts::encode_facts;
 pub use kpi::encode_kpi;
 pub use rejects::encode_rejects;
+pub use restatements::{Explanation, Restatement, encode_restatements};
 pub use scores::{
     ANOMALY_METHOD, ANOMALY_MODEL_ID, encode_anomalies, encode_conversation_scores, encode_message_scores,
 };

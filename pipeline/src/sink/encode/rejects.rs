@@ -26,7 +26,7 @@ pub fn encode_rejects(rejects: Vec<Reject>) -> Result<Bytes, EncodeError> {
         .collect();
     rows.sort_unstable();
 
-    let mut writer = TableWriter::new(Table::RejectedEvents)?;
+    let mut writer = TableWriter::new(Table::RejectedEvents, rows.len())?;
     for ((file, row, reason), (field, message), (tenant, source), event_id, raw) in rows {
         writer.text(file);
         writer.int(row);

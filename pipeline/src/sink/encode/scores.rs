@@ -37,7 +37,7 @@ pub fn encode_message_scores(scores: Vec<MessageScore>, model_id: &str) -> Resul
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
-    let mut writer = TableWriter::new(table)?;
+    let mut writer = TableWriter::new(table, rows.len())?;
     for ((tenant, sent_at_ms, conversation, event_id, _), score) in rows {
         let turn = &score.turn;
         writer.text(tenant);
@@ -76,7 +76,7 @@ pub fn encode_conversation_scores(scores: Vec<ConversationScore>, model_id: &str
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
-    let mut writer = TableWriter::new(table)?;
+    let mut writer = TableWriter::new(table, rows.len())?;
     for ((tenant, conversation, cycle), score) in rows {
         if score.scored_turns <= 0 {
             return Err(EncodeError::NothingScored { scored_turns: score.scored_turns });
@@ -91,7 +91,7 @@ pub fn encode_conversation_scores(scores: Vec<ConversationScore>, model_id: &str
         writer.float(score.negative_turns as f64 / score.scored_turns as f64);
         writer.float(units(score.first_sentiment));
         writer.float(units(score.last_sentiment));
-        writer.float(units(score.sentiment_shift));
+        writer.float(score.sentiment_shift_millionths as f64 / 1e6);
         writer.text(model_id);
         writer.end_row()?;
     }
@@ -114,7 +114,7 @@ pub fn encode_anomalies(scores: Vec<AnomalyScore>) -> Result<Bytes, EncodeError>
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
-    let mut writer = TableWriter::new(table)?;
+    let mut writer = TableWriter::new(table, rows.len())?;
     let thousandths = |value: i64| value as f64 / 1e3;
     for (((tenant, channel, agent, kpi), start_ms, length_ms), score) in rows {
         writer.text(tenant);

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayBuilder, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
+    Array, ArrayBuilder, AsArray, ArrayRef, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMillisecondBuilder,
 };
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 use bytes::Bytes;
 use contactflow_schemas::aggregate::Number;
 use contactflow_schemas::clock::TimeMs;
@@ -15,6 +15,7 @@ use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
+use parquet::schema::types::ColumnPath;
 
 use super::EncodeError;
 use super::footer::declare_type_defined_orders;
@@ -37,12 +38,42 @@ const CHECK_ROWS: usize = 1024;
 /// Bytes of a text that statistics keep.
 const STATISTICS_BYTES: usize = 64;
 
-/// Every choice of the Parquet writer, spelled out even where it is the library's default of today.
-fn properties() -> Result<WriterProperties, ParquetError> {
-    Ok(WriterProperties::builder()
+/// Values from which on a column is worth compressing. A KPI table has hundreds of columns of which most are empty or 0 in
+/// a partition; dictionaries and run lengths make these a few bytes, and setting a compressor up would cost more than
+/// everything else about the file.
+const COMPRESSED_VALUES_MIN: usize = 256;
+/// Bytes of texts from which on a column is worth compressing.
+const COMPRESSED_TEXT_BYTES_MIN: usize = 2048;
+
+/// True for a column with enough in it to be compressed.
+fn is_worth_compressing(column: &ArrayRef) -> bool {
+    let count = |is_something: &dyn Fn(usize) -> bool| {
+        (0..column.len()).filter(|row| is_something(*row)).take(COMPRESSED_VALUES_MIN).count() == COMPRESSED_VALUES_MIN
+    };
+    match column.data_type() {
+        DataType::Utf8 => column.as_string::<i32>().value_data().len() >= COMPRESSED_TEXT_BYTES_MIN,
+        DataType::Int64 => {
+            let values = column.as_primitive::<Int64Type>();
+            count(&|row| values.is_valid(row) && values.value(row) != 0)
+        }
+        _ => count(&|row| column.is_valid(row)),
+    }
+}
+
+/// Every choice of the Parquet writer, spelled out even where it is the library's default of today; the first rows decide
+/// which columns are compressed.
+fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+    let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
+    let schema = first.schema();
+    let columns = schema.fields().iter().zip(first.columns());
+    let worthy = columns.filter(|(_, column)| is_worth_compressing(column)).map(|(field, _)| field.name().as_str());
+    let builder = worthy.fold(WriterProperties::builder(), |builder, name| {
+        builder.set_column_compression(ColumnPath::from(name), zstd)
+    });
+    Ok(builder
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(CREATED_BY.to_owned())
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?))
+        .set_compression(Compression::UNCOMPRESSED)
         .set_encoding(Encoding::PLAIN)
         .set_dictionary_enabled(true)
         .set_dictionary_page_size_limit(PAGE_BYTES)
@@ -73,13 +104,16 @@ enum Column {
 }
 
 impl Column {
-    fn new(data_type: &DataType) -> Option<Self> {
+    /// For so many rows.
+    fn new(data_type: &DataType, rows: usize) -> Option<Self> {
         Some(match data_type {
-            DataType::Utf8 => Self::Text(StringBuilder::new()),
-            DataType::Int64 => Self::Int(Int64Builder::new()),
-            DataType::Float64 => Self::Float(Float64Builder::new()),
-            DataType::Timestamp(..) => Self::Time(TimestampMillisecondBuilder::new().with_data_type(data_type.clone())),
-            DataType::Boolean => Self::Flag(BooleanBuilder::new()),
+            DataType::Utf8 => Self::Text(StringBuilder::with_capacity(rows, 16 * rows)),
+            DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
+            DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
+            DataType::Timestamp(..) => {
+                Self::Time(TimestampMillisecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
+            }
+            DataType::Boolean => Self::Flag(BooleanBuilder::with_capacity(rows)),
             _ => return None,
         })
     }
@@ -100,7 +134,8 @@ impl Column {
 pub(super) struct TableWriter {
     table: Table,
     schema: SchemaRef,
-    parquet: ArrowWriter<Vec<u8>>,
+    /// None before the first batch.
+    parquet: Option<ArrowWriter<Vec<u8>>>,
     columns: Vec<Column>,
     /// Position of the next value in its row.
     at: usize,
@@ -111,14 +146,16 @@ pub(super) struct TableWriter {
 }
 
 impl TableWriter {
-    pub(super) fn new(table: Table) -> Result<Self, EncodeError> {
+    /// A writer of about so many rows.
+    pub(super) fn new(table: Table, rows: usize) -> Result<Self, EncodeError> {
         let schema = table.schema();
-        let parquet = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties()?))?;
+        let rows = rows.min(BATCH_ROWS);
         let columns = schema.fields().iter().map(|field| {
-            Column::new(field.data_type()).ok_or_else(|| EncodeError::Schema { table, column: field.name().clone() })
+            let column = Column::new(field.data_type(), rows);
+            column.ok_or_else(|| EncodeError::Schema { table, column: field.name().clone() })
         });
         let columns = columns.collect::<Result<_, _>>()?;
-        Ok(Self { table, schema, parquet, columns, at: 0, rows: 0, misfit: None })
+        Ok(Self { table, schema, parquet: None, columns, at: 0, rows: 0, misfit: None })
     }
 
     fn next(&mut self) -> Option<&mut Column> {
@@ -193,16 +230,26 @@ impl TableWriter {
     fn flush(&mut self) -> Result<(), EncodeError> {
         let columns = self.columns.iter_mut().map(Column::finish).collect();
         self.rows = 0;
-        self.parquet.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        let parquet = match &mut self.parquet {
+            Some(parquet) => parquet,
+            None => {
+                let properties = properties(&batch)?;
+                let parquet = ArrowWriter::try_new(Vec::new(), Arc::clone(&self.schema), Some(properties))?;
+                self.parquet.insert(parquet)
+            }
+        };
+        parquet.write(&batch)?;
         Ok(())
     }
 
     /// The file.
     pub(super) fn finish(mut self) -> Result<Bytes, EncodeError> {
-        if self.rows > 0 {
+        if self.rows > 0 || self.parquet.is_none() {
             self.flush()?;
         }
-        let mut file = self.parquet.into_inner()?;
+        let parquet = self.parquet.ok_or(EncodeError::Footer)?;
+        let mut file = parquet.into_inner()?;
         declare_type_defined_orders(&mut file, self.columns.len())?;
         Ok(file.into())
     }

@@ -200,6 +200,7 @@ fn files_for_outside_readers() {
         source_files: 1,
         source_bytes: 2,
         rows_read: 3,
+        restated_cells: 0,
         files_written: 4,
         files_removed: 5,
         rows_written: 6,

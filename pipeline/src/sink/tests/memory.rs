@@ -33,7 +33,7 @@ impl Memory {
     /// Data files only, with their content.
     pub(super) fn data(&self) -> BTreeMap<String, Bytes> {
         let state = self.0.lock().unwrap();
-        let is_data = |name: &str| !name.starts_with('_') && !name.starts_with("commits/");
+        let is_data = |name: &str| !["_", "commits/", "restatements/"].iter().any(|no| name.starts_with(no));
         state.files.iter().filter(|(name, _)| is_data(name)).map(|(n, (body, _))| (n.clone(), body.clone())).collect()
     }
 

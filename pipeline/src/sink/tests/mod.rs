@@ -2,4 +2,5 @@ mod commits;
 mod encoding;
 mod memory;
 mod moves;
+mod restatements;
 mod rows;

@@ -150,7 +150,7 @@ pub(super) fn conversation_scores() -> Vec<ConversationScore> {
         negative_turns: 3,
         first_sentiment: 4_500,
         last_sentiment: -9_000,
-        sentiment_shift: -13_500,
+        sentiment_shift_millionths: -1_350_000,
     };
     (0..20).map(score).collect()
 }

@@ -1,0 +1,230 @@
+//! The product's dataflow in memory: rows in, tables out, without files, Parquet and commits.
+//!
+//! What runs is the code of the job from the normalised row to the cell; what is left out are readers and sink, which
+//! other tests run. It is some ten times as fast, so that tens of thousands of histories can be tried.
+
+use crate::histories::Dice;
+use crate::model::{Cell as Value, Columns, FACTS, KPI_TABLES, REJECTS, Table, Tables, name};
+use crate::oracle::{Row, Scorer};
+use crate::tables::read_rows;
+use anyhow::{Result, anyhow};
+use contactflow::kpis::{kpi_cells, measure};
+use contactflow::sink::{encode_facts, encode_rejects};
+use contactflow::sources::normalise_line;
+use contactflow_operators::as_of::AsOf;
+use contactflow_operators::deduplicate::{Incoming, deduplicate};
+use contactflow_operators::epochs::Epoch;
+use contactflow_operators::scores::scores;
+use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
+use contactflow_schemas::event::Origin;
+use contactflow_schemas::facts::{Cell, CycleFacts, Grouping};
+use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest};
+use contactflow_schemas::reject::Reject;
+use contactflow_schemas::rules::KpiRules;
+use contactflow_schemas::symbol::Symbol;
+use contactflow_schemas::tables::Table as Published;
+use contactflow_schemas::tally::Tally;
+use contactflow_schemas::windows::{Window, Windows};
+use contactflow_schemas::zone::Zone;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::time::Duration;
+use timely::dataflow::InputHandle;
+use timely::dataflow::operators::vec::Input;
+use timely::dataflow::operators::{Inspect, Probe};
+
+/// How the dataflow is run.
+#[derive(Clone, Debug)]
+pub struct MemoryOptions {
+    /// Timely workers.
+    pub workers: usize,
+    /// Chooses how rows are cut into epochs and which worker gets them.
+    pub seed: u64,
+    /// IANA time zone of the windows.
+    pub time_zone: String,
+}
+
+/// The names of the KPI columns, in their order.
+static NAMES: LazyLock<Vec<&'static str>> =
+    LazyLock::new(|| KPI_COLUMNS.iter().map(|column| name(&column.name)).collect());
+
+/// What came out, summed up.
+#[derive(Default)]
+struct Collected {
+    cells: HashMap<(Grouping, Window, Cell), Tally>,
+    facts: HashMap<CycleFacts, isize>,
+    rejects: HashMap<Reject, isize>,
+    as_of: AsOf,
+}
+
+/// More workers than cores must not spin.
+const PARK: Duration = Duration::from_micros(200);
+
+type Shared = Arc<Mutex<Collected>>;
+
+fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Collected> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The tables of these rows; `score` stands for the model.
+///
+/// # Errors
+/// When the dataflow stops or makes tables that cannot be.
+pub fn tables(rows: &[Row], options: &MemoryOptions, score: Scorer) -> Result<Tables> {
+    let (incoming, predictions) = inputs(rows, score);
+    let zone = Zone::parse(&options.time_zone).ok_or_else(|| anyhow!("unknown zone {}", options.time_zone))?;
+    let windows = Windows::new(zone);
+    let shared = Shared::default();
+    let (for_workers, in_windows) = (Arc::clone(&shared), windows.clone());
+    let (workers, seed) = (options.workers, options.seed);
+    let guards = timely::execute(timely::Config::process(workers), move |worker| {
+        run(worker, &for_workers, &in_windows, &incoming, &predictions, seed);
+    });
+    for result in guards.map_err(|error| anyhow!(error))?.join() {
+        result.map_err(|error| anyhow!(error))?;
+    }
+    let collected = std::mem::take(&mut *lock(&shared));
+    published(collected, &windows)
+}
+
+/// The rows as the job's readers would hand them on, and what the model says of their texts.
+fn inputs(rows: &[Row], score: Scorer) -> (Vec<Incoming>, Vec<Prediction>) {
+    let mut requests: Vec<TextRequest> = Vec::new();
+    let incoming = rows.iter().map(|row| {
+        let origin = Origin { file: Symbol::new(&row.file), row: row.position + 1 };
+        match normalise_line(row.line.to_string().as_bytes(), origin) {
+            Ok(normalised) => {
+                requests.extend(normalised.text);
+                Incoming::Delivery(normalised.delivery)
+            }
+            Err(reject) => Incoming::Rejected(reject),
+        }
+    });
+    let incoming = incoming.collect();
+    let mut seen = BTreeSet::new();
+    let predictions = requests.into_iter().filter(|request| seen.insert(request.key)).filter_map(|request| {
+        let scores = score(&request.text)?;
+        let sentiment = Sentiment { negative: scores.negative, neutral: scores.neutral, positive: scores.positive };
+        Some(Prediction { key: request.key, outcome: Outcome::Scored(sentiment) })
+    });
+    (incoming, predictions.collect())
+}
+
+fn run(
+    worker: &mut timely::worker::Worker,
+    shared: &Shared,
+    windows: &Windows,
+    incoming: &[Incoming],
+    predictions: &[Prediction],
+    seed: u64,
+) {
+    let mut rows: InputHandle<Epoch, _> = InputHandle::new();
+    let mut scored: InputHandle<Epoch, _> = InputHandle::new();
+    let probe = worker.dataflow::<Epoch, _, _>(|scope| {
+        let net = deduplicate(scope.input_from(&mut rows));
+        let measured = measure(&net, &KpiRules::default(), windows);
+        let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
+        let scores = scores(measured.conversations.turns, predictions, windows);
+        let cells = kpi_cells(measured.contributions.concat(scores.contributions), measured.presence, windows);
+        let probe = timely::dataflow::ProbeHandle::new();
+        for (grouping, window, cells) in cells.into_iter() {
+            let to = Arc::clone(shared);
+            let sink = move |(cell, _, diff): &(Cell, Epoch, contactflow_operators::difference::TallyDiff)| {
+                lock(&to).cells.entry((grouping, window, *cell)).or_default().add(&diff.0);
+            };
+            cells.as_collection(|cell, ()| *cell).inner.inspect(sink).probe_with(&probe);
+        }
+        let to = Arc::clone(shared);
+        let facts = measured.conversations.facts.inner;
+        facts.inspect(move |(row, _, diff)| add(&mut lock(&to).facts, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        let rejects = net.rejects.concat(measured.conversations.rejects).inner;
+        rejects.inspect(move |(row, _, diff)| add(&mut lock(&to).rejects, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        net.latest.inspect(move |(time_ms, diff)| lock(&to).as_of.update(*time_ms, *diff)).probe_with(&probe);
+        probe
+    });
+    // Every worker draws the same, and feeds what is its own.
+    let mut dice = Dice::new(seed);
+    let (mut incoming, mut predictions) = (incoming.iter(), predictions.iter());
+    let mut epoch: Epoch = 0;
+    let mut left = incoming.len();
+    while left > 0 {
+        let size = (1 + dice.below(1 + left as u64)).min(1 + dice.below(12)) as usize;
+        for row in incoming.by_ref().take(size.min(left)) {
+            if dice.below(worker.peers() as u64) as usize == worker.index() {
+                rows.send(row.clone());
+            }
+        }
+        for prediction in predictions.by_ref().take(dice.below(3) as usize).filter(|_| worker.index() == 0) {
+            scored.send((prediction.clone(), epoch, 1isize));
+        }
+        left -= size.min(left);
+        epoch += 1;
+        rows.advance_to(epoch);
+        scored.advance_to(epoch);
+        worker.step_or_park_while(Some(PARK), || probe.less_than(&epoch));
+    }
+    for prediction in predictions.filter(|_| worker.index() == 0) {
+        scored.send((prediction.clone(), epoch, 1isize));
+    }
+    rows.close();
+    scored.close();
+    worker.step_or_park_while(Some(PARK), || !probe.done());
+}
+
+fn add<D: Clone + Eq + Hash>(rows: &mut HashMap<D, isize>, row: &D, diff: isize) {
+    *rows.entry(row.clone()).or_default() += diff;
+}
+
+fn standing<D: Clone>(rows: HashMap<D, isize>) -> Vec<D> {
+    rows.into_iter().flat_map(|(row, count)| (0..count).map(move |_| row.clone())).collect()
+}
+
+/// The tables as they would be published.
+fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
+    let as_of_ms = collected.as_of.get().unwrap_or(0);
+    let mut tables: Tables = KPI_TABLES.iter().map(|table| (table.name.to_owned(), Table::new())).collect();
+    for ((grouping, window, cell), tally) in collected.cells.into_iter().filter(|(_, tally)| !tally.is_zero()) {
+        let (key, columns) = row(grouping, window, cell, &tally, windows, as_of_ms);
+        tables.entry(Published::Kpi(grouping, window).name().to_owned()).or_default().insert(key, columns);
+    }
+    tables.insert(FACTS.to_owned(), read_rows(FACTS, encode_facts(standing(collected.facts))?)?);
+    tables.insert(REJECTS.to_owned(), read_rows(REJECTS, encode_rejects(standing(collected.rejects))?)?);
+    Ok(tables)
+}
+
+fn row(
+    grouping: Grouping,
+    window: Window,
+    cell: Cell,
+    tally: &Tally,
+    windows: &Windows,
+    as_of_ms: i64,
+) -> (Vec<Value>, Columns) {
+    let text = |symbol: Option<Symbol>| Value::text(symbol.map(Symbol::as_str));
+    let group = cell.group;
+    let mut key = vec![Value::text(Some(group.tenant.as_str()))];
+    match grouping {
+        Grouping::AgentChannel | Grouping::Agent => key.push(text(group.agent)),
+        Grouping::TeamChannel => key.push(text(group.team)),
+        Grouping::QueueChannel => key.push(text(group.queue)),
+        Grouping::Channel | Grouping::Tenant => {}
+    }
+    if grouping.by_channel() {
+        key.push(text(group.channel));
+    }
+    key.push(Value::TimeMs(cell.window_start_ms));
+    let end_ms = windows.end_ms(window, cell.window_start_ms);
+    let mut numbers = Vec::with_capacity(KPI_COLUMNS.len());
+    publish(tally, PublishContext { window_ms: end_ms - cell.window_start_ms, as_of_ms }, &mut numbers);
+    let values = numbers.into_iter().map(|number| match number {
+        Number::Null => Value::Null,
+        Number::Int(value) => Value::Int(value),
+        Number::Float(value) => Value::Float(value),
+    });
+    let mut columns: Columns = NAMES.iter().copied().zip(values).collect();
+    columns.insert("window_end", Value::TimeMs(end_ms));
+    (key, columns)
+}

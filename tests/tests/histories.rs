@@ -1,0 +1,52 @@
+//! Random histories against the oracle, on the dataflow in memory: many of them, with every type of event, any number of
+//! workers, rows cut into epochs at random, predictions that come late.
+//!
+//! `CONTACTFLOW_HISTORIES=20000 cargo nextest run -p contactflow-tests --release`-free: see tests/README.md.
+
+use anyhow::Result;
+use contactflow_tests::difference::diff;
+use contactflow_tests::histories::{Size, duplicated, shuffled};
+use contactflow_tests::memory::{MemoryOptions, tables};
+use contactflow_tests::oracle::{Oracle, Row, Scores};
+use contactflow_tests::property::{hold_for_histories, seeds};
+
+/// Zones with whole hours, half hours, and a change of the clock near where histories lie.
+const ZONES: [&str; 6] = ["UTC", "UTC", "UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"];
+
+/// A model that says something of every text, and of one nothing.
+fn score(text: &str) -> Option<Scores> {
+    let weight = text.chars().map(|letter| letter as i32).sum::<i32>();
+    let (negative, neutral) = (weight * 37 % 6_000, weight * 11 % 4_000);
+    (text != "it is broken").then_some(Scores { negative, neutral, positive: 10_000 - negative - neutral })
+}
+
+/// What the dataflow makes of a history, compared with the oracle over all ways of settling duplicate conflicts.
+fn wrong(seed: u64, rows: &[Row]) -> Result<Vec<String>> {
+    let zone = ZONES[seed as usize % ZONES.len()];
+    let options = MemoryOptions { workers: [1, 2, 4][seed as usize % 3], seed, time_zone: zone.to_owned() };
+    let delivered = match seed % 4 {
+        0 => rows.to_vec(),
+        1 => shuffled(rows, seed),
+        2 => duplicated(rows, seed),
+        _ => duplicated(&shuffled(rows, seed), seed),
+    };
+    let actual = tables(&delivered, &options, &score)?;
+    let zone = zone.parse().map_err(|error| anyhow::anyhow!("{error}"))?;
+    let oracle = Oracle { score: &score, zone, ..Oracle::default() };
+    let ways = (0..oracle.settlements(rows)).map(|settlement| diff(&Oracle { settlement, ..oracle }.tables(rows), &actual));
+    let mut fewest: Option<Vec<String>> = None;
+    for differences in ways {
+        if differences.is_empty() {
+            return Ok(differences);
+        }
+        if fewest.as_ref().is_none_or(|fewest| differences.len() < fewest.len()) {
+            fewest = Some(differences);
+        }
+    }
+    Ok(fewest.unwrap_or_default())
+}
+
+#[test]
+fn histories_hold_in_memory() -> Result<()> {
+    hold_for_histories(seeds(500), Size::default(), &wrong)
+}
