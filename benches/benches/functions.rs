@@ -54,7 +54,7 @@ fn conversation(criterion: &mut Criterion) {
             apply(&mut events, [Change::Put(Box::new(late.clone()))]);
             let after = view(&context, key, &events);
             let mut differences = Differences::default();
-            differences.add(&windows, key, before, after);
+            differences.add(&windows, key, before, after, &[]);
             (History::pack(&events), differences.take_cells().count())
         });
     });

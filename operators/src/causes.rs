@@ -89,9 +89,20 @@ impl Causes {
         self.take();
     }
 
+    /// True once something was published as closed, so that changes may have to be explained.
+    pub fn is_watching(&self) -> bool {
+        self.0.closed_until_ms.load(Ordering::Relaxed) != i64::MIN
+    }
+
     /// True when a change from `from_ms` on can reach a window that was published as closed.
     pub fn concern(&self, from_ms: TimeMs) -> bool {
         from_ms < self.0.closed_until_ms.load(Ordering::Relaxed)
+    }
+
+    /// True while this run computes anew what an earlier run has published: nothing but events of new files explains
+    /// a change.
+    pub fn is_restart(&self) -> bool {
+        !self.0.known_files.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// True when an event of this file explains something: the last commit does not know the file.

@@ -4,21 +4,23 @@
 //! passes the end of a resolve's waiting time; only differences are sent.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{Cell, Group};
 use contactflow_schemas::symbol::{FastHash, Symbol};
-use contactflow_schemas::tally::{KpiId, Slot, Tally};
+use contactflow_schemas::tally::{KpiId, Tally};
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
 use timely::dataflow::Stream;
 
 use crate::as_of::{LatestTimes, follow_as_of};
+use crate::causes::{Cause, CauseKind, Causes, EventRef};
 use crate::cells::cell_of;
-use crate::conversation::{ContactResolve, ContactVisit, VisitUpdate};
+use crate::conversation::{ContactResolve, ContactVisit, EventRefs, VisitUpdate};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
 
@@ -37,7 +39,7 @@ impl ContactKey {
     }
 }
 
-fn route((tenant, visit, _): &VisitUpdate) -> u64 {
+fn route(VisitUpdate { tenant, visit, .. }: &VisitUpdate) -> u64 {
     let of_contact = visit.contact.map_or(1, Symbol::stable_hash);
     let of_conversation = if visit.contact.is_none() { visit.conversation.stable_hash() } else { 0 };
     mix(tenant.stable_hash() ^ of_contact.rotate_left(23) ^ of_conversation.rotate_left(41))
@@ -94,7 +96,7 @@ impl Contacts {
         }
     }
 
-    fn update(&mut self, (tenant, visit, diff): VisitUpdate) {
+    fn update(&mut self, VisitUpdate { tenant, visit, diff, .. }: VisitUpdate) {
         self.move_deadlines(tenant, &visit, diff);
         let key = ContactKey::of(tenant, &visit);
         let visits = self.visits.entry(key).or_default();
@@ -121,31 +123,47 @@ pub fn contacts<'scope>(
     latest: LatestTimes<'scope>,
     windows: &Windows,
     return_within_ms: i64,
+    causes: Causes,
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
     let windows = windows.clone();
     let mut contacts = Contacts { return_within_ms, visits: HashMap::default(), deadlines: BTreeMap::new() };
     follow_as_of("Contacts", visits, route, |_| None, latest, move |epoch, updates, moved, emit| {
-        let mut touched: BTreeSet<ContactKey> =
-            updates.iter().map(|(tenant, visit, _)| ContactKey::of(*tenant, visit)).collect();
-        touched.extend(contacts.deadlines.range(moved.passed()).flat_map(|(_, keys)| keys));
-        let mut cells: HashMap<Cell, Vec<(Slot, i64)>, FastHash> = HashMap::default();
-        let mut add = |contacts: &Contacts, as_of_ms: Option<TimeMs>, sign| {
-            for key in &touched {
-                for (time_ms, group, kpi) in contacts.credits(key, as_of_ms.unwrap_or(0)) {
-                    let cell = cell_of(&windows, Window::Hour, time_ms, group);
-                    contribute(kpi, 1, None, sign, cells.entry(cell).or_default());
-                }
-            }
+        let mut touched: BTreeMap<ContactKey, Vec<EventRef>> = BTreeMap::new();
+        for keys in contacts.deadlines.range(moved.passed()).map(|(_, keys)| keys) {
+            touched.extend(keys.iter().map(|key| (*key, Vec::new())));
+        }
+        for update in &updates {
+            let key = ContactKey::of(update.tenant, &update.visit);
+            touched.entry(key).or_default().extend(update.events.iter().cloned());
+        }
+        let at = |contacts: &Contacts, as_of_ms: Option<TimeMs>| -> Vec<Credits> {
+            touched.keys().map(|key| contacts.credits(key, as_of_ms.unwrap_or(0))).collect()
         };
-        add(&contacts, moved.before_ms, -1);
+        let before = at(&contacts, moved.before_ms);
         updates.into_iter().for_each(|update| contacts.update(update));
-        add(&contacts, moved.after_ms, 1);
-        for (cell, entries) in cells {
-            let tally = Tally::from_entries(entries);
-            if !tally.is_zero() {
-                emit(((Window::Hour, cell), epoch, TallyDiff(tally)));
+        let after = at(&contacts, moved.after_ms);
+        for ((before, after), events) in before.into_iter().zip(after).zip(touched.into_values()) {
+            let kind = if events.is_empty() { CauseKind::Time } else { CauseKind::Events };
+            let events: EventRefs = events.into();
+            for ((time_ms, group, kpi), count) in difference(before, after) {
+                let mut entries = Vec::with_capacity(1);
+                contribute(kpi, 1, None, count, &mut entries);
+                let cell = cell_of(&windows, Window::Hour, time_ms, group);
+                emit(((Window::Hour, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                if causes.concern(time_ms) && !(causes.is_restart() && kind == CauseKind::Time) {
+                    let events = Arc::clone(&events);
+                    causes.add([Cause { group, from_ms: time_ms, to_ms: time_ms, kind, events }]);
+                }
             }
         }
     })
     .as_collection()
+}
+
+/// What comes (1) and goes (−1) between two lists.
+fn difference(before: Credits, after: Credits) -> impl Iterator<Item = ((TimeMs, Group, KpiId), i64)> {
+    let mut counts: BTreeMap<(TimeMs, Group, KpiId), i64> = BTreeMap::new();
+    before.into_iter().for_each(|credit| *counts.entry(credit).or_default() -= 1);
+    after.into_iter().for_each(|credit| *counts.entry(credit).or_default() += 1);
+    counts.into_iter().filter(|(_, count)| *count != 0)
 }

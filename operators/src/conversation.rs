@@ -5,6 +5,7 @@
 //! construction: a view is a pure function of the net events, and differences of pure functions telescope.
 
 mod difference;
+mod explain;
 mod fold;
 mod history;
 mod operator;
@@ -24,6 +25,10 @@ use contactflow_schemas::facts::Group;
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::KpiId;
 use serde::{Deserialize, Serialize};
+
+use std::sync::Arc;
+
+use crate::causes::EventRef;
 
 /// A level of one group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -47,5 +52,18 @@ pub type LevelUpdate = (LevelKey, TimeMs, i64);
 /// A customer who begins (1) or ceases (−1) to wait: (group, first unanswered message, difference).
 pub type WaitUpdate = (Group, TimeMs, i64);
 
-/// What a conversation is to the others of its contact: (tenant, visit, difference).
-pub type VisitUpdate = (Symbol, ContactVisit, i64);
+/// Events that caused something, shared by everything they caused.
+pub type EventRefs = Arc<[EventRef]>;
+
+/// What a conversation is to the others of its contact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VisitUpdate {
+    /// Tenant.
+    pub tenant: Symbol,
+    /// The conversation.
+    pub visit: ContactVisit,
+    /// 1 or −1.
+    pub diff: i64,
+    /// Events that caused the change, where they explain a restatement.
+    pub events: Vec<EventRef>,
+}

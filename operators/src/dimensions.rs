@@ -12,12 +12,14 @@ use contactflow_schemas::business::{BusinessClock, Schedule, ScheduleDefinition}
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{Dimension, DimensionEvent, SlaTargets};
 use contactflow_schemas::symbol::{FastHash, Symbol};
+use contactflow_schemas::zone::Zone;
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::VecCollection;
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 
+use crate::causes::EventRef;
 use crate::epochs::Epoch;
 
 /// Versions of one thing, each valid from its time, ascending.
@@ -56,6 +58,17 @@ impl CalendarVersion {
     }
 }
 
+/// Time zones by name: compiling one takes longer than everything else about a calendar.
+type Zones = HashMap<String, Zone>;
+
+fn zone_of(zones: &mut Zones, schedule: &ScheduleDefinition) -> Option<Zone> {
+    let name = schedule.timezone();
+    if !zones.contains_key(name) {
+        zones.insert(name.to_owned(), Zone::parse(name)?);
+    }
+    zones.get(name).cloned()
+}
+
 /// Clocks by team and channel.
 type Clocks = HashMap<(Option<Symbol>, Symbol), Rc<BusinessClock>, FastHash>;
 
@@ -71,7 +84,7 @@ pub struct TenantDimensions {
 
 impl TenantDimensions {
     /// Compiles rows given in the contract's order.
-    fn compile<'a>(rows: impl Iterator<Item = &'a DimensionEvent>) -> Self {
+    fn compile<'a>(rows: impl Iterator<Item = &'a DimensionEvent>, zones: &mut Zones) -> Self {
         let mut compiled = Self::default();
         let mut calendars: HashMap<Symbol, Versions<CalendarVersion>, FastHash> = HashMap::default();
         let mut schedules: HashMap<&ScheduleDefinition, Rc<Schedule>> = HashMap::new();
@@ -88,10 +101,11 @@ impl TenantDimensions {
                     // Normalisation accepts no definition that cannot be compiled.
                     let compiled = match schedules.get(schedule) {
                         Some(compiled) => Rc::clone(compiled),
-                        None => match Schedule::new(schedule) {
-                            Ok(compiled) => Rc::clone(schedules.entry(schedule).or_insert(Rc::new(compiled))),
-                            Err(_) => continue,
-                        },
+                        None => {
+                            let Some(zone) = zone_of(zones, schedule) else { continue };
+                            let compiled = Rc::new(Schedule::in_zone(schedule, zone));
+                            Rc::clone(schedules.entry(schedule).or_insert(compiled))
+                        }
                     };
                     let version = CalendarVersion { team: *team, channel: *channel, schedule: compiled };
                     calendars.entry(*calendar).or_default().push((time_ms, version));
@@ -159,6 +173,7 @@ impl TenantDimensions {
 pub struct Dimensions {
     rows: HashMap<Symbol, Vec<DimensionEvent>, FastHash>,
     compiled: HashMap<Symbol, Rc<TenantDimensions>, FastHash>,
+    zones: Zones,
     empty: Rc<TenantDimensions>,
 }
 
@@ -170,6 +185,8 @@ pub struct DimensionsChange {
     pub since_ms: TimeMs,
     /// What was in force before.
     pub before: Rc<TenantDimensions>,
+    /// The events that came and went.
+    pub events: Vec<EventRef>,
 }
 
 impl Dimensions {
@@ -180,7 +197,7 @@ impl Dimensions {
 
     /// Inserts and removes rows. Presence is no dimension that conversations read and is left out.
     pub fn update(&mut self, changes: impl IntoIterator<Item = (DimensionEvent, isize)>) -> Vec<DimensionsChange> {
-        let mut since: HashMap<Symbol, TimeMs, FastHash> = HashMap::default();
+        let mut since: HashMap<Symbol, (TimeMs, Vec<EventRef>), FastHash> = HashMap::default();
         let (mut gone, mut come): (Vec<_>, Vec<_>) = changes
             .into_iter()
             .filter(|(row, _)| !matches!(row.dimension, Dimension::Presence { .. }))
@@ -194,8 +211,9 @@ impl Dimensions {
             None => true,
         });
         for (row, diff) in gone.into_iter().chain(come) {
-            let since_ms = since.entry(row.tenant).or_insert(row.time_ms);
+            let (since_ms, events) = since.entry(row.tenant).or_insert((row.time_ms, Vec::new()));
             *since_ms = row.time_ms.min(*since_ms);
+            events.push(EventRef { source: row.source, event_id: row.event_id.clone() });
             let rows = self.rows.entry(row.tenant).or_default();
             if diff > 0 {
                 rows.push(row);
@@ -203,15 +221,15 @@ impl Dimensions {
                 rows.swap_remove(position);
             }
         }
-        since.into_iter().map(|(tenant, since_ms)| self.recompile(tenant, since_ms)).collect()
+        since.into_iter().map(|(tenant, (since_ms, events))| self.recompile(tenant, since_ms, events)).collect()
     }
 
-    fn recompile(&mut self, tenant: Symbol, since_ms: TimeMs) -> DimensionsChange {
+    fn recompile(&mut self, tenant: Symbol, since_ms: TimeMs, events: Vec<EventRef>) -> DimensionsChange {
         let rows = self.rows.entry(tenant).or_default();
         rows.sort_by(|left, right| left.order().cmp(&right.order()));
-        let compiled = Rc::new(TenantDimensions::compile(rows.iter()));
+        let compiled = Rc::new(TenantDimensions::compile(rows.iter(), &mut self.zones));
         let before = self.compiled.insert(tenant, compiled).unwrap_or_else(|| Rc::clone(&self.empty));
-        DimensionsChange { tenant, since_ms, before }
+        DimensionsChange { tenant, since_ms, before, events }
     }
 }
 

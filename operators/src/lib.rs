@@ -13,6 +13,7 @@ pub mod epochs;
 pub mod infer;
 pub mod levels;
 pub mod merges;
+pub mod metrics;
 pub mod open_waits;
 pub mod presence;
 pub mod scores;

@@ -18,6 +18,7 @@ use differential_dataflow::collection::AsCollection;
 use timely::dataflow::Stream;
 
 use crate::as_of::{LatestTimes, follow_as_of};
+use crate::causes::{Cause, CauseKind, Causes, EventRef};
 use crate::cells::cell_of;
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
@@ -118,12 +119,32 @@ fn route((event, _): &(DimensionEvent, isize)) -> u64 {
     key_of(event).map_or(0, |(tenant, agent)| mix(tenant.stable_hash() ^ agent.stable_hash().rotate_left(29)))
 }
 
+/// Why an agent's hours changed: from the first to the last time at which the stretches differ.
+fn explain(
+    key: AgentKey,
+    before: &[Stretch],
+    after: &[Stretch],
+    changed: &[DimensionEvent],
+) -> impl Iterator<Item = Cause> + use<> {
+    let same = before.iter().zip(after).take_while(|(left, right)| left == right).count();
+    let different = || before[same..].iter().chain(&after[same..]);
+    let from_ms = different().map(|stretch| stretch.from_ms).min();
+    let to_ms = different().map(|stretch| stretch.to_ms).max();
+    let own = changed.iter().filter(|event| key_of(event) == Some(key));
+    let events: Vec<EventRef> =
+        own.map(|event| EventRef { source: event.source, event_id: event.event_id.clone() }).collect();
+    let kind = if events.is_empty() { CauseKind::Time } else { CauseKind::Events };
+    let group = Group { tenant: key.0, channel: None, agent: Some(key.1), team: None, queue: None };
+    from_ms.zip(to_ms).map(|(from_ms, to_ms)| Cause { group, from_ms, to_ms, kind, events: events.into() }).into_iter()
+}
+
 /// Contributions of presence to the hourly cells by agent.
 pub fn presence<'scope>(
     events: Stream<'scope, Epoch, Vec<(DimensionEvent, isize)>>,
     latest: LatestTimes<'scope>,
     windows: &Windows,
     presence_max_ms: i64,
+    causes: Causes,
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
     let mut agents = Agents { windows: windows.clone(), presence_max_ms, changes: HashMap::default() };
     follow_as_of("Presence", events, route, |_| None, latest, move |epoch, updates, moved, emit| {
@@ -143,11 +164,15 @@ pub fn presence<'scope>(
             touched.iter().map(|key| agents.stretches(key, as_of_ms.unwrap_or(0))).collect()
         };
         let before = at(&agents, moved.before_ms);
+        let changed: Vec<DimensionEvent> = updates.iter().map(|(event, _)| event.clone()).collect();
         updates.into_iter().for_each(|(event, diff)| agents.update(event, diff));
         let after = at(&agents, moved.after_ms);
         let mut gains = Gains::default();
         for ((key, before), after) in touched.iter().zip(&before).zip(&after) {
             agents.replace(*key, before, after, &mut gains);
+            if !causes.is_restart() {
+                causes.add(explain(*key, before, after, &changed).filter(|cause| causes.concern(cause.from_ms)));
+            }
         }
         for (cell, entries) in gains {
             let tally = Tally::from_entries(entries);

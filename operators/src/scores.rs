@@ -16,6 +16,7 @@ use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
 
 use serde::{Deserialize, Serialize};
 
+use crate::causes::{Cause, CauseKind, Causes, EventRef};
 use crate::cells::{arrange_keyed, cell_of};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
@@ -74,6 +75,21 @@ fn scored_turn(windows: &Windows, turn: &Turn, sentiment: Sentiment) -> ((Window
 fn group_of(turn: &Turn) -> Group {
     let Turn { conversation, channel, agent, team, queue, .. } = turn;
     Group { tenant: conversation.tenant, channel: Some(*channel), agent: *agent, team: *team, queue: *queue }
+}
+
+/// Why a scored message changes cells that were published.
+pub fn explain(causes: &Causes, score: &MessageScore) {
+    let turn = &score.turn;
+    if causes.concern(turn.time_ms) && !causes.is_restart() {
+        let events = [EventRef { source: turn.source, event_id: turn.event_id.clone() }];
+        causes.add([Cause {
+            group: group_of(turn),
+            from_ms: turn.time_ms,
+            to_ms: turn.time_ms,
+            kind: CauseKind::Prediction,
+            events: events.into(),
+        }]);
+    }
 }
 
 fn contribution(

@@ -9,8 +9,9 @@ use contactflow_operators::cells::arrange_rows;
 use contactflow_operators::deduplicate::deduplicate;
 use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
+use contactflow_operators::metrics::Metrics;
 use contactflow_operators::infer::{Backlog, infer};
-use contactflow_operators::scores::scores;
+use contactflow_operators::scores::{explain, scores};
 use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
@@ -42,6 +43,8 @@ pub struct JobContext {
     pub tables: TableSelection,
     /// Why published values change.
     pub causes: Causes,
+    /// What the operators count.
+    pub metrics: Metrics,
 }
 
 /// A worker's handles on the running dataflow.
@@ -61,7 +64,7 @@ pub struct Job {
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
-    let JobContext { ingest, devices, backlog, rules, windows, tables, causes: _ } = context.clone();
+    let JobContext { ingest, devices, backlog, rules, windows, tables, causes, metrics } = context.clone();
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
@@ -75,7 +78,7 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         let net = deduplicate(read.rows);
 
         // Conversations: facts, contributions to KPIs, turns.
-        let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows);
+        let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
         let predictions = match devices {
@@ -83,6 +86,7 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
             None => infer(read.texts, backlog, |_| NoModel),
         };
         let scored = scores(conversations.turns, predictions, &windows);
+        let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
         let cells = kpi_cells(contributions.concat(scored.contributions), presence, &windows);
@@ -100,7 +104,7 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
             }
         }
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
-        views.message_scores(arrange_rows(scored.messages, |row| row.day, "MessageScores"));
+        views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"));
         views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"));
         views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));

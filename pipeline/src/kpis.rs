@@ -1,6 +1,7 @@
 //! The KPI half of the dataflow: from net events to cells of every grouping and window.
 
 use contactflow_operators::as_of::LatestTimes;
+use contactflow_operators::causes::Causes;
 use contactflow_operators::cells::{ArrangedCells, arrange_cells, arrange_roll_up, cell_of};
 use contactflow_operators::contacts::contacts;
 use contactflow_operators::conversation::{Conversations, ConversationsInput, conversations};
@@ -8,6 +9,7 @@ use contactflow_operators::deduplicate::Deduplicated;
 use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::levels::levels;
+use contactflow_operators::metrics::Metrics;
 use contactflow_operators::open_waits::open_waits;
 use contactflow_operators::presence::presence;
 use contactflow_schemas::aggregate::RollUp::{OverGroup, OverGroupExactly, OverTime};
@@ -30,7 +32,13 @@ pub struct Measured<'scope> {
 }
 
 /// From net events to contributions: conversations, levels, waiting customers, contacts, presence.
-pub fn measure<'scope>(net: &Deduplicated<'scope>, rules: &KpiRules, windows: &Windows) -> Measured<'scope> {
+pub fn measure<'scope>(
+    net: &Deduplicated<'scope>,
+    rules: &KpiRules,
+    windows: &Windows,
+    causes: &Causes,
+    metrics: &Metrics,
+) -> Measured<'scope> {
     let latest: LatestTimes<'scope> = net.latest.clone();
     let input = ConversationsInput {
         latest: latest.clone(),
@@ -38,13 +46,15 @@ pub fn measure<'scope>(net: &Deduplicated<'scope>, rules: &KpiRules, windows: &W
         merges: net.merges.clone(),
         rules: rules.clone(),
         windows: windows.clone(),
+        causes: causes.clone(),
+        metrics: Metrics::clone(metrics),
     };
     let conversations = conversations(net.changes.clone(), input);
     let carried = levels(conversations.levels.clone(), latest.clone(), windows);
     let waiting = open_waits(conversations.waits.clone(), latest.clone(), windows);
-    let returned = contacts(conversations.visits.clone(), latest.clone(), windows, rules.return_within_ms);
+    let returned = contacts(conversations.visits.clone(), latest.clone(), windows, rules.return_within_ms, causes.clone());
     let contributions = conversations.contributions.clone().concat(carried).concat(waiting).concat(returned);
-    let presence = presence(net.dimensions.clone(), latest, windows, rules.level_max_ms);
+    let presence = presence(net.dimensions.clone(), latest, windows, rules.level_max_ms, causes.clone());
     Measured { conversations, contributions, presence }
 }
 

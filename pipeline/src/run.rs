@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
 use contactflow_operators::infer::Backlog;
+use contactflow_operators::metrics::Metrics;
 
 use crate::ingest::{Ingest, IngestProgress};
 use crate::job::JobContext;
@@ -129,6 +130,7 @@ pub fn run(
         windows,
         tables: settings.tables()?,
         causes,
+        metrics: Metrics::default(),
     };
     let shared = Arc::new(shared::Shared::new(settings, mode, context, committer, stop.clone()));
     start_workers(&shared)?;

@@ -292,3 +292,7 @@ fn publish_duration(summary: Option<DurationSummary>) -> [Number; 9] {
 #[cfg(test)]
 #[path = "aggregate_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "aggregate_sketch_tests.rs"]
+mod sketch_tests;

@@ -12,8 +12,10 @@ use contactflow::kpis::{kpi_cells, measure};
 use contactflow::sink::{encode_facts, encode_rejects};
 use contactflow::sources::normalise_line;
 use contactflow_operators::as_of::AsOf;
+use contactflow_operators::causes::Causes;
 use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
+use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::scores;
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
@@ -123,7 +125,7 @@ fn run(
     let mut scored: InputHandle<Epoch, _> = InputHandle::new();
     let probe = worker.dataflow::<Epoch, _, _>(|scope| {
         let net = deduplicate(scope.input_from(&mut rows));
-        let measured = measure(&net, &KpiRules::default(), windows);
+        let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
         let scores = scores(measured.conversations.turns, predictions, windows);
         let cells = kpi_cells(measured.contributions.concat(scores.contributions), measured.presence, windows);

@@ -20,11 +20,12 @@ pub fn differences(runner: &dyn Runner, rows: &[Row], options: &RunOptions) -> R
     Ok(differences_from_oracle(rows, &actual))
 }
 
-/// The fewest differences between these tables and the oracle's, over all ways of settling duplicate conflicts.
+/// The fewest differences between the tables that are there and the oracle's, over all ways of settling duplicate conflicts.
 pub fn differences_from_oracle(rows: &[Row], actual: &Tables) -> Vec<String> {
     let oracle = Oracle::default();
+    let names: Vec<&str> = actual.keys().map(String::as_str).collect();
     (0..oracle.settlements(rows))
-        .map(|settlement| diff(&Oracle { settlement, ..oracle }.tables(rows), actual))
+        .map(|settlement| diff(&Oracle { settlement, ..oracle }.some_tables(rows, &names), actual))
         .min_by_key(Vec::len)
         .unwrap_or_default()
 }

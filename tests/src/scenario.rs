@@ -23,7 +23,7 @@ use crate::tables::display_key;
 use anyhow::{Context, Result, bail, ensure};
 use chrono_tz::Tz;
 use serde_json::{Map, Value};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,19 @@ impl Scenario {
     /// Whether it needs a model whose answers are given.
     pub fn needs_scores(&self) -> bool {
         !self.scores.is_empty()
+    }
+
+    /// The KPI tables of which it says something.
+    pub fn kpi_tables(&self) -> Vec<String> {
+        let listed = ["rows", "absent"].into_iter().filter_map(|field| self.expected.get(field)?.as_array()).flatten();
+        let in_lists = listed.filter_map(|row| row.get("table")?.as_str());
+        let counts = self.expected.get("row_counts").and_then(Value::as_object);
+        let names = in_lists.chain(counts.into_iter().flat_map(|counts| counts.keys().map(String::as_str)));
+        let named: BTreeSet<&str> = names.filter(|name| name.starts_with("kpi_")).collect();
+        if named.is_empty() {
+            return vec!["kpi_agent_channel_hour".to_owned()];
+        }
+        named.into_iter().map(str::to_owned).collect()
     }
 
     /// The scenario whose tables must be the same.

@@ -3,19 +3,19 @@
 //!
 //! One worker, the stages of the job without files, texts and commits: `late_event [CONVERSATIONS] [REPEATS]`.
 
-use std::cell::Cell;
 use std::process::ExitCode;
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use contactflow::kpis;
 use contactflow::views::Views;
 use contactflow_benches::Story;
 use contactflow_operators::anomaly::{anomalies, series_points};
+use contactflow_operators::causes::Causes;
 use contactflow_operators::cells::arrange_rows;
 use contactflow_operators::conversation::{History, order};
 use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
+use contactflow_operators::metrics::Metrics;
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
 use contactflow_schemas::rules::KpiRules;
@@ -55,30 +55,31 @@ struct Measured {
     /// Growth of the resident memory while the state was built.
     state_bytes: u64,
     latencies: Vec<Duration>,
-    /// Changes of hourly agent×channel cells that the late events caused.
-    cells_changed: usize,
+    /// Conversations looked at again because of the late events.
+    conversations_evaluated: u64,
+    /// Changes of the finest cells that the late events caused.
+    cells_changed: u64,
 }
 
 struct Job {
     incoming: InputHandle<Epoch, CapacityContainerBuilder<Vec<Incoming>>>,
     probe: Handle<Epoch>,
-    cells_changed: Rc<Cell<usize>>,
+    metrics: Metrics,
     /// Holds the traces, as a worker of the job does.
     _views: Views,
 }
 
 /// The dataflow of `pipeline/src/job.rs` without sources, texts and scores.
 fn build(worker: &mut Worker) -> Job {
-    let cells_changed = Rc::new(Cell::new(0));
-    let counter = Rc::clone(&cells_changed);
+    let metrics = Metrics::default();
+    let for_job = Metrics::clone(&metrics);
     worker.dataflow::<Epoch, _, _>(|scope| {
         let probe = Handle::new();
         let mut views = Views::new(&probe, &Windows::utc());
         let (incoming, rows) = scope.new_input();
         let net = deduplicate(rows);
         let (rules, windows) = (KpiRules::default(), Windows::utc());
-        let kpis::Measured { conversations, contributions, presence } = kpis::measure(&net, &rules, &windows);
-        let contributions = contributions.inspect(move |_| counter.set(counter.get() + 1));
+        let kpis::Measured { conversations, contributions, presence } = kpis::measure(&net, &rules, &windows, &Causes::default(), &for_job);
         let cells = kpis::kpi_cells(contributions, presence, &windows);
         let by_hour = anomalies(series_points(cells.of(Channel, Hour), false), net.latest.clone(), Hour, &windows);
         let by_day = anomalies(series_points(cells.of(AgentChannel, Day), true), net.latest.clone(), Day, &windows);
@@ -90,7 +91,7 @@ fn build(worker: &mut Worker) -> Job {
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
-        Job { incoming, probe, cells_changed, _views: views }
+        Job { incoming, probe, metrics, _views: views }
     })
 }
 
@@ -107,7 +108,7 @@ fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
     }
     let load = started.elapsed();
     let state_bytes = resident_bytes().saturating_sub(bytes_before);
-    job.cells_changed.set(0);
+    let (evaluated, changed) = (job.metrics.conversations_evaluated.get(), job.metrics.cells_changed.get());
     let latencies = (0..repeats)
         .map(|repeat| {
             // Another conversation each time, most of them days old by then.
@@ -118,7 +119,13 @@ fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measured {
             started.elapsed()
         })
         .collect();
-    Measured { load, state_bytes, latencies, cells_changed: job.cells_changed.get() }
+    Measured {
+        load,
+        state_bytes,
+        latencies,
+        conversations_evaluated: job.metrics.conversations_evaluated.get() - evaluated,
+        cells_changed: job.metrics.cells_changed.get() - changed,
+    }
 }
 
 fn finish_epoch(worker: &mut Worker, job: &mut Job, epoch: &mut Epoch) {
@@ -142,7 +149,7 @@ fn packed_bytes_per_event() -> usize {
 }
 
 fn print_report(conversations: u64, measured: Measured) {
-    let Measured { load, state_bytes, mut latencies, cells_changed } = measured;
+    let Measured { load, state_bytes, mut latencies, conversations_evaluated, cells_changed } = measured;
     latencies.sort_unstable();
     let ms = |latency: Duration| latency.as_secs_f64() * 1_000.0;
     let (median, greatest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
@@ -154,10 +161,12 @@ fn print_report(conversations: u64, measured: Measured) {
         packed_bytes_per_event(),
     );
     println!(
-        "one late event: median {:.3} ms, max {:.3} ms over {} repeats ({cells_changed} cells changed in all)",
+        "one late event: median {:.3} ms, max {:.3} ms over {} repeats ({conversations_evaluated} conversations looked at, \
+         {cells_changed} cells changed in all)",
         ms(median),
         ms(greatest),
         latencies.len(),
     );
-    assert!(cells_changed >= latencies.len(), "every late event changes the cell of its hour");
+    assert_eq!(conversations_evaluated, latencies.len() as u64, "a late event concerns one conversation");
+    assert!(cells_changed >= latencies.len() as u64, "every late event changes the cell of its hour");
 }

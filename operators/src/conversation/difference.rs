@@ -12,6 +12,7 @@ use contactflow_schemas::windows::{Window, Windows};
 
 use super::view::{Credited, LevelChange, View, Wait};
 use super::{LevelKey, LevelUpdate, VisitUpdate, WaitUpdate};
+use crate::causes::EventRef;
 use crate::cells::cell_of;
 use crate::difference::TallyDiff;
 
@@ -36,7 +37,14 @@ pub struct Differences {
 
 impl Differences {
     /// Adds the difference between two views of one conversation.
-    pub fn add(&mut self, windows: &Windows, key: ConversationKey, before: View, after: View) {
+    pub fn add(
+        &mut self,
+        windows: &Windows,
+        key: ConversationKey,
+        before: View,
+        after: View,
+        events: &[EventRef],
+    ) {
         self.credits(windows, key, &before, -1);
         self.credits(windows, key, &after, 1);
         // What both views have cancels here, so that downstream only sees what changed.
@@ -52,8 +60,10 @@ impl Differences {
             self.wait(key, after.channel, after.wait, 1);
         }
         if before.visit != after.visit {
-            self.visits.extend(before.visit.map(|visit| (key.tenant, visit, -1)));
-            self.visits.extend(after.visit.map(|visit| (key.tenant, visit, 1)));
+            let update =
+                |visit, diff| VisitUpdate { tenant: key.tenant, visit, diff, events: events.to_vec() };
+            self.visits.extend(before.visit.map(|visit| update(visit, -1)));
+            self.visits.extend(after.visit.map(|visit| update(visit, 1)));
         }
     }
 
@@ -90,7 +100,7 @@ impl Differences {
     }
 }
 
-fn group(key: ConversationKey, channel: Symbol, credited: Credited) -> Group {
+pub(super) fn group(key: ConversationKey, channel: Symbol, credited: Credited) -> Group {
     let Credited { agent, team, queue } = credited;
     Group { tenant: key.tenant, channel: Some(channel), agent, team, queue }
 }

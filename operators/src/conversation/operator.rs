@@ -1,5 +1,7 @@
 //! The timely operator that keeps the histories.
 
+use std::sync::Arc;
+
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
 use contactflow_schemas::event::ConversationKey;
@@ -19,8 +21,10 @@ use timely::dataflow::operators::vec::{Broadcast, ToStream};
 use super::store::{Received, Store};
 use super::{Change, LevelUpdate, VisitUpdate, WaitUpdate};
 use crate::as_of::LatestTimes;
+use crate::causes::Causes;
 use crate::difference::TallyDiff;
 use crate::epochs::{Epoch, EpochBatch, EpochBuffer};
+use crate::metrics::Metrics;
 
 /// What conversations depend on.
 #[derive(Clone)]
@@ -35,6 +39,10 @@ pub struct ConversationsInput<'scope> {
     pub rules: KpiRules,
     /// Windows of the tables.
     pub windows: Windows,
+    /// Where causes of restatements go.
+    pub causes: Causes,
+    /// What the operators count.
+    pub metrics: Metrics,
 }
 
 /// What follows from the conversations.
@@ -97,7 +105,7 @@ fn stage<'scope>(
     changes: Changes<'scope>,
     input: ConversationsInput<'scope>,
 ) -> (Conversations<'scope>, Changes<'scope>) {
-    let ConversationsInput { latest, dimensions, merges, rules, windows } = input;
+    let ConversationsInput { latest, dimensions, merges, rules, windows, causes, metrics } = input;
     let scope = changes.scope();
     let merges = match stage {
         Stage::Own => merges,
@@ -128,7 +136,7 @@ fn stage<'scope>(
 
     builder.build(move |_capabilities| {
         let mut buffer = EpochBuffer::new(8);
-        let mut store = Store::new(rules, windows);
+        let mut store = Store::new(rules, windows, causes, Arc::clone(&metrics));
         move |frontiers| {
             changes_input.for_each(|capability, rows: &mut Vec<_>| {
                 buffer.stash(&capability, vec![Received::Changes(std::mem::take(rows))]);
@@ -151,7 +159,9 @@ fn stage<'scope>(
                     .activate()
                     .session(&capabilities[0])
                     .give_iterator(facts.map(|(row, diff)| (row, epoch, diff)));
-                let cells = differences.take_cells().map(|(cell, diff)| (cell, epoch, diff));
+                let cells: Vec<_> = differences.take_cells().map(|(cell, diff)| (cell, epoch, diff)).collect();
+                metrics.cells_changed.add(cells.len());
+                let cells = cells.into_iter();
                 cells_output.activate().session(&capabilities[1]).give_iterator(cells);
                 levels_output.activate().session(&capabilities[2]).give_iterator(differences.levels.into_iter());
                 waits_output.activate().session(&capabilities[3]).give_iterator(differences.waits.into_iter());

@@ -10,10 +10,12 @@ use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::FastHash;
 use contactflow_schemas::windows::Windows;
 
-use super::{Change, Context, Differences, History, View, apply, moved_events, view, void_view};
+use super::{Change, Context, Differences, EventRefs, History, View, explain, apply, moved_events, view, void_view};
 use crate::as_of::{AsOf, AsOfMove};
+use crate::causes::{CauseKind, Causes, EventRef};
 use crate::dimensions::{Dimensions, TenantDimensions};
 use crate::merges::{Merges, Role};
+use crate::metrics::Metrics;
 
 /// A container of any input.
 pub(super) enum Received {
@@ -40,6 +42,8 @@ pub(super) struct Store {
     as_of: AsOf,
     dimensions: Dimensions,
     merges: Merges,
+    causes: Causes,
+    metrics: Metrics,
 }
 
 /// What the view of a conversation depended on before an epoch.
@@ -50,7 +54,7 @@ struct Before<'a> {
 }
 
 impl Store {
-    pub(super) fn new(rules: KpiRules, windows: Windows) -> Self {
+    pub(super) fn new(rules: KpiRules, windows: Windows, causes: Causes, metrics: Metrics) -> Self {
         Self {
             rules,
             windows,
@@ -59,6 +63,8 @@ impl Store {
             as_of: AsOf::default(),
             dimensions: Dimensions::default(),
             merges: Merges::default(),
+            causes,
+            metrics,
         }
     }
 
@@ -103,6 +109,7 @@ impl Store {
         for key in roles.keys().filter(|key| self.conversations.contains_key(key)) {
             changes.entry(*key).or_default();
         }
+        self.metrics.conversations_evaluated.add(changes.len());
         let mut output = (Differences::default(), Vec::new());
         for (key, changes) in changes {
             let changed = dimensions.iter().find(|change| change.tenant == key.tenant);
@@ -111,9 +118,20 @@ impl Store {
                 dimensions: changed.map_or(self.dimensions.of(key.tenant), |change| &change.before).as_ref(),
                 role: roles.get(&key).copied().unwrap_or_else(|| self.merges.role(key)),
             };
-            let (events, after, difference) = self.change(key, changes, &before);
+            let mut news = explain::news(&self.causes, &changes);
+            if let Some(change) = changed.filter(|_| self.causes.is_watching() && !self.causes.is_restart()) {
+                news.extend(change.events.iter().cloned());
+            }
+            // What is only computed again explains nothing.
+            let is_explained = changes.is_empty() || !news.is_empty();
+            let kind = if news.is_empty() { CauseKind::Time } else { CauseKind::Events };
+            let (events, shown, difference) = self.change(key, changes, &before);
             output.1.extend(difference);
-            self.keep(key, events, after, &mut output.0);
+            let news: EventRefs = news.into();
+            if is_explained {
+                explain::explain(&self.causes, key, &shown[0].view, &shown[1].view, kind, &news);
+            }
+            self.keep(key, events, shown, &news, &mut output.0);
         }
         output
     }
@@ -143,6 +161,7 @@ impl Store {
         key: ConversationKey,
         events: Option<Vec<Event>>,
         [before, after]: [Shown; 2],
+        news: &[EventRef],
         differences: &mut Differences,
     ) {
         if before.view.deadlines_ms != after.view.deadlines_ms {
@@ -160,7 +179,7 @@ impl Store {
                 }
             }
         }
-        differences.add(&self.windows, key, before.view, after.view);
+        differences.add(&self.windows, key, before.view, after.view, news);
     }
 
     fn move_deadlines(&mut self, key: ConversationKey, before_ms: &[TimeMs], after_ms: &[TimeMs]) {

@@ -7,9 +7,9 @@
 //! 2. A commit is done when its manifest is there. The manifest of commit n is created only where there is none, so
 //!    commit n has one writer. Whatever stops a commit before that, the manifest of commit n − 1 stays the newest, and
 //!    the next attempt, of this job or a restarted one, converges: every step may be repeated.
-//! 3. Order: files that only lost rows, deletes, all other files, restatements, manifest, row of `commits`. Together with
-//!    [`RowMoves`] this keeps a row from being in two files at any moment. Between two PUTs a plain listing may see one
-//!    partition before and another after the commit; readers that need one picture read the files of a manifest.
+//! 3. Order: files that only lost rows, deletes, all other files, restatements, manifest, row of `commits`. Together
+//!    with [`RowMoves`] this keeps a row from being in two files at any moment. Between two PUTs a plain listing may see
+//!    one partition before and another after the commit; readers that need one picture read the files of a manifest.
 //! 4. A file is left alone only when its content is *known*: this job wrote it in a finished commit, or the last
 //!    manifest names the same content and the version the store lists today. So files of an unfinished commit, of a
 //!    zombie or edited by hand are written anew by the first commit of the next run.
@@ -17,8 +17,8 @@
 //! 6. Nothing is written below a root that holds data files but was never claimed by this program.
 //!
 //! What remains: a zombie that passes the fence check and is paused just before a PUT can still finish the requests it
-//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start; a file
-//! of `restatements` that it replaces stays as it is.
+//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start; a
+//! file of `restatements` that it replaces stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -203,8 +203,8 @@ impl Committer {
         Ok(self.finish(manifest, files))
     }
 
-    /// Makes a manifest of an earlier attempt, whose write looked failed and was not, the last commit: this attempt then
-    /// goes on from there.
+    /// Makes a manifest of an earlier attempt, whose write looked failed and was not, the last commit: this attempt
+    /// then goes on from there.
     fn adopt_attempt(&mut self) -> Result<(), CommitError> {
         if !self.was_attempted {
             return Ok(());

@@ -2,10 +2,10 @@
 //!
 //! Invariants:
 //! 1. A window is closed when it ends by as_of of the previous commit. Its published values are those of the previous
-//!    commit's file; a file that is not the one of that commit (an unfinished commit of an earlier run, an edit by hand)
-//!    is no base: a warning says so, and its partition has no restatements in this commit.
-//! 2. Files are read before the commit changes them and kept until it is done, so that the next attempt of a commit that
-//!    failed compares with the same. The same holds for causes.
+//!    commit's file; another file (of an unfinished commit of an earlier run, or edited by hand) is no base: a warning
+//!    says so, and its partition has no restatements in this commit.
+//! 2. Files are read before the commit changes them and kept until it is done, so that the next attempt of a commit
+//!    that failed compares with the same. The same holds for causes.
 //! 3. Nothing here fails a commit.
 //! 4. A closed window whose value was v at commit n has `old` = v in the earliest restatement after n; without one, v
 //!    stands in the table. (Where more values change than are written, see [`RESTATEMENTS_MAX`], this does not hold.)

@@ -1,4 +1,11 @@
-use std::collections::BTreeMap;
+//! What commits say they changed in closed windows: the job under test.
+
+mod attempts;
+mod causes;
+mod known;
+mod speed;
+mod values;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -6,7 +13,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type, TimestampMillisecondType};
 use bytes::Bytes;
 use contactflow_operators::causes::{Cause, CauseKind, Causes, EventRef};
-use contactflow_schemas::catalogue::{CATALOGUE, contribute, kpi};
+use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{DAY_MS, HOUR_MS, TimeMs, Window};
 use contactflow_schemas::facts::{Cell, Group, Grouping};
 use contactflow_schemas::symbol::Symbol;
@@ -16,9 +23,7 @@ use contactflow_schemas::windows::Windows;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::memory::Memory;
-use super::rows;
 use crate::sink::objects::Objects;
-use crate::sink::restate::RESTATEMENTS_MAX;
 use crate::sink::{
     CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile, encode_kpi,
 };
@@ -167,6 +172,12 @@ fn change(commit: i64, agent: &str, hour: i64, old: Option<f64>, new: Option<f64
 fn of_replies(mut found: Vec<Found>) -> Vec<Found> {
     found.retain(|row| row.4 == "replies_count");
     found
+}
+
+/// A cause with the events of these numbers.
+fn cause(agent: &str, (from, to): (TimeMs, TimeMs), kind: CauseKind, ids: std::ops::Range<usize>) -> Cause {
+    let event = |id: usize| EventRef { source: Symbol::new("crm"), event_id: format!("e{id:03}").as_str().into() };
+    Cause { group: group(agent), from_ms: from, to_ms: to, kind, events: ids.map(event).collect() }
 }
 
 /// Cause, count and list of the only row about an agent, or of any row.

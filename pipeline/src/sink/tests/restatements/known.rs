@@ -1,3 +1,12 @@
+//! What was known at an earlier commit.
+
+use std::collections::BTreeMap;
+
+use contactflow_schemas::aggregate::KPI_COLUMNS;
+
+use super::*;
+use crate::sink::tests::rows;
+
 /// A value by agent, hour and column; what is not there counts as 0.
 fn values(memory: &Memory) -> BTreeMap<(String, i64, String), f64> {
     let batch = read(body(memory, &Partition::of_day(HOURS, DAY, 0).path()));
@@ -6,7 +15,7 @@ fn values(memory: &Memory) -> BTreeMap<(String, i64, String), f64> {
     for row in 0..batch.num_rows() {
         let agent = text(&batch, "agent_id", row).unwrap_or_default();
         let hour = (start.value(row) - at(0)) / HOUR_MS;
-        for column in &*contactflow_schemas::aggregate::KPI_COLUMNS {
+        for column in &*KPI_COLUMNS {
             let array =
                 arrow::compute::cast(batch.column_by_name(&column.name).unwrap(), &arrow::datatypes::DataType::Float64);
             let array = array.unwrap();

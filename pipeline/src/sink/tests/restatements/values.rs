@@ -1,3 +1,9 @@
+//! Which values are told.
+
+use std::sync::Arc;
+
+use super::*;
+
 #[test]
 fn values_of_closed_windows_are_told_and_open_ones_are_not() {
     let mut job = Job::new();

@@ -1,3 +1,11 @@
+//! Many restatements: the bound, and what they cost.
+
+use contactflow_schemas::catalogue::CATALOGUE;
+
+use super::*;
+use crate::sink::restate::RESTATEMENTS_MAX;
+use crate::sink::tests::rows;
+
 /// Cells of a day with `rows::cells`, every reply time shifted.
 fn shifted(agents: usize, by: i64) -> Vec<(Cell, Tally)> {
     let cell = |(number, (cell, _)): (usize, (Cell, Tally))| (cell, rows::tally(1_000 + number as i64 + by, true));
@@ -56,7 +64,8 @@ fn measure(name: &str, before: &[(Cell, Tally)], after: &[(Cell, Tally)], as_of_
 #[ignore = "a measurement, not a check"]
 fn restating_speed() {
     let end = (i64::from(rows::DAY) + 1) * DAY_MS;
-    let kinds: [(&str, fn(usize, i64) -> Vec<(Cell, Tally)>); 2] = [("few KPIs", shifted), ("every KPI", dense)];
+    type Make = fn(usize, i64) -> Vec<(Cell, Tally)>;
+    let kinds: [(&str, Make); 2] = [("few KPIs", shifted), ("every KPI", dense)];
     for (kind, make) in kinds {
         for agents in [30, 60] {
             let (before, other) = (make(agents, 0), make(agents, 1));

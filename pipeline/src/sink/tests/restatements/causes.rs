@@ -1,7 +1,6 @@
-fn cause(agent: &str, (from, to): (TimeMs, TimeMs), kind: CauseKind, ids: std::ops::Range<usize>) -> Cause {
-    let event = |id: usize| EventRef { source: Symbol::new("crm"), event_id: format!("e{id:03}").as_str().into() };
-    Cause { group: group(agent), from_ms: from, to_ms: to, kind, events: ids.map(event).collect() }
-}
+//! What is said about why.
+
+use super::*;
 
 #[test]
 fn causes_are_found_by_group_and_window() {

@@ -1,3 +1,7 @@
+//! Commits that fail, and files that are not those of the last commit.
+
+use super::*;
+
 #[test]
 fn a_file_that_is_not_of_the_last_commit_is_no_base() {
     let mut job = Job::new();
