@@ -1,7 +1,7 @@
 # Everything here is a thin name for a script or a cargo command. Builds always cover the workspace: one resolution of
 # features and one profile, so that the demo, the tests and the benchmarks share one build of the dependencies.
 
-.PHONY: help setup demo test fmt lint bench clean-demo
+.PHONY: help setup demo test histories fmt lint bench clean-demo
 
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
@@ -14,6 +14,9 @@ demo: ## Builds, then runs the job on a generated month of events in demo-output
 
 test: ## Every test; the runner's own summary comes last
 	@deploy/test.sh
+
+histories: setup ## 20,000 random histories against the oracle (CONTACTFLOW_HISTORIES, CONTACTFLOW_SEED)
+	CONTACTFLOW_HISTORIES=$${CONTACTFLOW_HISTORIES:-20000} cargo nextest run --workspace --locked --test histories
 
 fmt: ## Formats the sources
 	cargo fmt --all

@@ -1,5 +1,7 @@
 //! Synthetic events for the benchmarks: conversations that all go the same way, as the dataflow keeps them.
 
+pub mod late_event;
+
 use contactflow_schemas::clock::{DAY_MS, HOUR_MS, TimeMs};
 use contactflow_schemas::event::{
     ActorType, Body, ConversationKey, Delivery, Direction, Event, EventKey, Origin, Statement, Status, TextRef,

@@ -3,13 +3,12 @@
 //! A level of cells is a differential collection from [`Cell`] to tally. The finest level is fed by the conversations; every
 //! coarser one by the changes of a finer one, never by a second look at the events.
 
-use contactflow_schemas::aggregate::{RollUp, roll_up};
+use contactflow_schemas::aggregate::RollUp;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{Cell, Group};
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::difference::Semigroup;
-use differential_dataflow::operators::CountTotal;
 use differential_dataflow::operators::arrange::arrangement::arrange_core;
 use differential_dataflow::operators::arrange::{Arranged, TraceAgent};
 use differential_dataflow::trace::implementations::{KeyBatcher, KeySpine, ValBatcher, ValSpine};
@@ -18,6 +17,7 @@ use timely::dataflow::channels::pact::Exchange;
 
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
+use crate::roll_up::roll_up_changes;
 
 /// Trace of a level of cells.
 pub type CellTrace = TraceAgent<KeySpine<Cell, Epoch, TallyDiff>>;
@@ -49,9 +49,7 @@ pub fn arrange_roll_up<'scope>(
     more: Option<VecCollection<'scope, Epoch, Cell, TallyDiff>>,
     name: &str,
 ) -> ArrangedCells<'scope> {
-    let rolled = children
-        .count_total_core::<isize>()
-        .explode(move |(cell, tally)| Some((project(cell), TallyDiff(roll_up(&tally.0, how)))));
+    let rolled = roll_up_changes(children, how, project);
     match more {
         Some(more) => arrange_cells(rolled.concat(more), name),
         None => arrange_cells(rolled, name),

@@ -52,7 +52,7 @@ type Credits = Vec<(TimeMs, Group, KpiId)>;
 struct Contacts {
     return_within_ms: i64,
     visits: HashMap<ContactKey, Vec<ContactVisit>, FastHash>,
-    deadlines: BTreeMap<TimeMs, BTreeSet<ContactKey>>,
+    deadlines: BTreeSet<(TimeMs, ContactKey)>,
 }
 
 impl Contacts {
@@ -90,7 +90,7 @@ impl Contacts {
         for resolve in &visit.resolves {
             let deadline_ms = resolve.time_ms + self.return_within_ms;
             if diff > 0 {
-                self.deadlines.entry(deadline_ms).or_default().insert(key);
+                self.deadlines.insert((deadline_ms, key));
             }
             // Deadlines of resolves that are gone stay: looking once more changes nothing.
         }
@@ -126,37 +126,45 @@ pub fn contacts<'scope>(
     causes: Causes,
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
     let windows = windows.clone();
-    let mut contacts = Contacts { return_within_ms, visits: HashMap::default(), deadlines: BTreeMap::new() };
-    follow_as_of("Contacts", visits, route, |_| None, latest, move |epoch, updates, moved, emit| {
-        let mut touched: BTreeMap<ContactKey, Vec<EventRef>> = BTreeMap::new();
-        for keys in contacts.deadlines.range(moved.passed()).map(|(_, keys)| keys) {
-            touched.extend(keys.iter().map(|key| (*key, Vec::new())));
-        }
-        for update in &updates {
-            let key = ContactKey::of(update.tenant, &update.visit);
-            touched.entry(key).or_default().extend(update.events.iter().cloned());
-        }
-        let at = |contacts: &Contacts, as_of_ms: Option<TimeMs>| -> Vec<Credits> {
-            touched.keys().map(|key| contacts.credits(key, as_of_ms.unwrap_or(0))).collect()
-        };
-        let before = at(&contacts, moved.before_ms);
-        updates.into_iter().for_each(|update| contacts.update(update));
-        let after = at(&contacts, moved.after_ms);
-        for ((before, after), events) in before.into_iter().zip(after).zip(touched.into_values()) {
-            let kind = if events.is_empty() { CauseKind::Time } else { CauseKind::Events };
-            let events: EventRefs = events.into();
-            for ((time_ms, group, kpi), count) in difference(before, after) {
-                let mut entries = Vec::with_capacity(1);
-                contribute(kpi, 1, None, count, &mut entries);
-                let cell = cell_of(&windows, Window::Hour, time_ms, group);
-                emit(((Window::Hour, cell), epoch, TallyDiff(Tally::from_entries(entries))));
-                if causes.concern(time_ms) && !(causes.is_restart() && kind == CauseKind::Time) {
-                    let events = Arc::clone(&events);
-                    causes.add([Cause { group, from_ms: time_ms, to_ms: time_ms, kind, events }]);
+    let mut contacts = Contacts { return_within_ms, visits: HashMap::default(), deadlines: BTreeSet::new() };
+    follow_as_of(
+        "Contacts",
+        visits,
+        route,
+        |_| None,
+        latest,
+        move |epoch, updates, moved, emit| {
+            let mut touched: BTreeMap<ContactKey, Vec<EventRef>> = BTreeMap::new();
+            let passed = moved.passed();
+            let from = (passed.start, ContactKey { tenant: Symbol::least(), contact: None, conversation: None });
+            let passed = contacts.deadlines.range(from..).take_while(|(deadline_ms, _)| *deadline_ms < passed.end);
+            touched.extend(passed.map(|(_, key)| (*key, Vec::new())));
+            for update in &updates {
+                let key = ContactKey::of(update.tenant, &update.visit);
+                touched.entry(key).or_default().extend(update.events.iter().cloned());
+            }
+            let at = |contacts: &Contacts, as_of_ms: Option<TimeMs>| -> Vec<Credits> {
+                touched.keys().map(|key| contacts.credits(key, as_of_ms.unwrap_or(0))).collect()
+            };
+            let before = at(&contacts, moved.before_ms);
+            updates.into_iter().for_each(|update| contacts.update(update));
+            let after = at(&contacts, moved.after_ms);
+            for ((before, after), events) in before.into_iter().zip(after).zip(touched.into_values()) {
+                let kind = if events.is_empty() { CauseKind::Time } else { CauseKind::Events };
+                let events: EventRefs = events.into();
+                for ((time_ms, group, kpi), count) in difference(before, after) {
+                    let mut entries = Vec::with_capacity(1);
+                    contribute(kpi, 1, None, count, &mut entries);
+                    let cell = cell_of(&windows, Window::Hour, time_ms, group);
+                    emit(((Window::Hour, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                    if causes.concern(time_ms) && !(causes.is_restart() && kind == CauseKind::Time) {
+                        let events = Arc::clone(&events);
+                        causes.add([Cause { group, from_ms: time_ms, to_ms: time_ms, kind, events }]);
+                    }
                 }
             }
-        }
-    })
+        },
+    )
     .as_collection()
 }
 

@@ -109,17 +109,24 @@ pub fn levels<'scope>(
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
     let mut widths = Window::ALL.map(|window| Levels::new(window, windows.clone()));
     let route = |(key, ..): &LevelUpdate| key.stable_hash();
-    follow_as_of("Levels", updates, route, |_| None, latest, move |epoch, updates, moved, emit| {
-        for width in &mut widths {
-            let (window, windows) = (width.window, width.windows.clone());
-            width.process(&updates, moved, &mut |key, start_ms, level| {
-                let mut entries = Vec::with_capacity(1);
-                contribute(key.kpi, level, None, 1, &mut entries);
-                let cell = cell_of(&windows, window, start_ms, key.group);
-                emit(((window, cell), epoch, TallyDiff(Tally::from_entries(entries))));
-            });
-        }
-    })
+    follow_as_of(
+        "Levels",
+        updates,
+        route,
+        |_| None,
+        latest,
+        move |epoch, updates, moved, emit| {
+            for width in &mut widths {
+                let (window, windows) = (width.window, width.windows.clone());
+                width.process(&updates, moved, &mut |key, start_ms, level| {
+                    let mut entries = Vec::with_capacity(1);
+                    contribute(key.kpi, level, None, 1, &mut entries);
+                    let cell = cell_of(&windows, window, start_ms, key.group);
+                    emit(((window, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                });
+            }
+        },
+    )
     .as_collection()
 }
 

@@ -16,4 +16,5 @@ pub mod merges;
 pub mod metrics;
 pub mod open_waits;
 pub mod presence;
+pub mod roll_up;
 pub mod scores;

@@ -63,28 +63,35 @@ pub fn open_waits<'scope>(
     let windows = windows.clone();
     let mut waits = Waits::default();
     let route = |(group, ..): &WaitUpdate| group.stable_hash();
-    follow_as_of("OpenWaits", updates, route, |_| None, latest, move |epoch, updates, moved, emit| {
-        let mut groups: Vec<Group> = updates.iter().map(|(group, ..)| *group).collect();
-        updates.into_iter().for_each(|update| waits.update(update));
-        let hour = |as_of_ms: Option<TimeMs>| as_of_ms.map(|time_ms| windows.start_ms(Window::Hour, time_ms));
-        if hour(moved.before_ms) != hour(moved.after_ms) {
-            groups.extend(waits.shown.keys().chain(waits.since.keys()));
-        }
-        groups.sort_unstable();
-        groups.dedup();
-        for group in groups {
-            let after = waits.oldest(&group, moved.after_ms);
-            let before = waits.shown.remove(&group);
-            waits.shown.extend(after.map(|shown| (group, shown)));
-            for (shown, sign) in before.map(|shown| (shown, -1)).into_iter().chain(after.map(|shown| (shown, 1))) {
-                for window in Window::ALL {
-                    let mut entries = Vec::with_capacity(1);
-                    contribute(kpi::OPEN_WAIT, shown.oldest_ms, None, sign, &mut entries);
-                    let cell = cell_of(&windows, window, shown.as_of_ms, group);
-                    emit(((window, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+    follow_as_of(
+        "OpenWaits",
+        updates,
+        route,
+        |_| None,
+        latest,
+        move |epoch, updates, moved, emit| {
+            let mut groups: Vec<Group> = updates.iter().map(|(group, ..)| *group).collect();
+            updates.into_iter().for_each(|update| waits.update(update));
+            let hour = |as_of_ms: Option<TimeMs>| as_of_ms.map(|time_ms| windows.start_ms(Window::Hour, time_ms));
+            if hour(moved.before_ms) != hour(moved.after_ms) {
+                groups.extend(waits.shown.keys().chain(waits.since.keys()));
+            }
+            groups.sort_unstable();
+            groups.dedup();
+            for group in groups {
+                let after = waits.oldest(&group, moved.after_ms);
+                let before = waits.shown.remove(&group);
+                waits.shown.extend(after.map(|shown| (group, shown)));
+                for (shown, sign) in before.map(|shown| (shown, -1)).into_iter().chain(after.map(|shown| (shown, 1))) {
+                    for window in Window::ALL {
+                        let mut entries = Vec::with_capacity(1);
+                        contribute(kpi::OPEN_WAIT, shown.oldest_ms, None, sign, &mut entries);
+                        let cell = cell_of(&windows, window, shown.as_of_ms, group);
+                        emit(((window, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                    }
                 }
             }
-        }
-    })
+        },
+    )
     .as_collection()
 }

@@ -147,39 +147,46 @@ pub fn presence<'scope>(
     causes: Causes,
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
     let mut agents = Agents { windows: windows.clone(), presence_max_ms, changes: HashMap::default() };
-    follow_as_of("Presence", events, route, |_| None, latest, move |epoch, updates, moved, emit| {
-        let touched: Vec<AgentKey> = if moved.before_ms == moved.after_ms {
-            let mut keys: Vec<AgentKey> = updates.iter().filter_map(|(event, _)| key_of(event)).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        } else {
-            let new = updates.iter().filter_map(|(event, _)| key_of(event));
-            let mut keys: Vec<AgentKey> = agents.changes.keys().copied().chain(new).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            keys
-        };
-        let at = |agents: &Agents, as_of_ms: Option<TimeMs>| -> Vec<Vec<Stretch>> {
-            touched.iter().map(|key| agents.stretches(key, as_of_ms.unwrap_or(0))).collect()
-        };
-        let before = at(&agents, moved.before_ms);
-        let changed: Vec<DimensionEvent> = updates.iter().map(|(event, _)| event.clone()).collect();
-        updates.into_iter().for_each(|(event, diff)| agents.update(event, diff));
-        let after = at(&agents, moved.after_ms);
-        let mut gains = Gains::default();
-        for ((key, before), after) in touched.iter().zip(&before).zip(&after) {
-            agents.replace(*key, before, after, &mut gains);
-            if !causes.is_restart() {
-                causes.add(explain(*key, before, after, &changed).filter(|cause| causes.concern(cause.from_ms)));
+    follow_as_of(
+        "Presence",
+        events,
+        route,
+        |_| None,
+        latest,
+        move |epoch, updates, moved, emit| {
+            let touched: Vec<AgentKey> = if moved.before_ms == moved.after_ms {
+                let mut keys: Vec<AgentKey> = updates.iter().filter_map(|(event, _)| key_of(event)).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                keys
+            } else {
+                let new = updates.iter().filter_map(|(event, _)| key_of(event));
+                let mut keys: Vec<AgentKey> = agents.changes.keys().copied().chain(new).collect();
+                keys.sort_unstable();
+                keys.dedup();
+                keys
+            };
+            let at = |agents: &Agents, as_of_ms: Option<TimeMs>| -> Vec<Vec<Stretch>> {
+                touched.iter().map(|key| agents.stretches(key, as_of_ms.unwrap_or(0))).collect()
+            };
+            let before = at(&agents, moved.before_ms);
+            let changed: Vec<DimensionEvent> = updates.iter().map(|(event, _)| event.clone()).collect();
+            updates.into_iter().for_each(|(event, diff)| agents.update(event, diff));
+            let after = at(&agents, moved.after_ms);
+            let mut gains = Gains::default();
+            for ((key, before), after) in touched.iter().zip(&before).zip(&after) {
+                agents.replace(*key, before, after, &mut gains);
+                if !causes.is_restart() {
+                    causes.add(explain(*key, before, after, &changed).filter(|cause| causes.concern(cause.from_ms)));
+                }
             }
-        }
-        for (cell, entries) in gains {
-            let tally = Tally::from_entries(entries);
-            if !tally.is_zero() {
-                emit(((Window::Hour, cell), epoch, TallyDiff(tally)));
+            for (cell, entries) in gains {
+                let tally = Tally::from_entries(entries);
+                if !tally.is_zero() {
+                    emit(((Window::Hour, cell), epoch, TallyDiff(tally)));
+                }
             }
-        }
-    })
+        },
+    )
     .as_collection()
 }

@@ -127,7 +127,8 @@ fn conversation_scores<'scope>(
     let keyed = customers.map(|(turn, sentiment)| {
         let key: CycleKey = (turn.conversation, turn.cycle, turn.cycle_day, turn.channel);
         // Strings, not symbols: their order decides which turn is first.
-        let value: ScoredTurn = (turn.time_ms, turn.source.to_string(), turn.event_id.to_string(), sentiment, group_of(&turn));
+        let value: ScoredTurn =
+            (turn.time_ms, turn.source.to_string(), turn.event_id.to_string(), sentiment, group_of(&turn));
         (key, value)
     });
     arrange_keyed(keyed, |key: &CycleKey| key.0.stable_hash(), "ScoredTurns")

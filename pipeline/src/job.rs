@@ -9,8 +9,8 @@ use contactflow_operators::cells::arrange_rows;
 use contactflow_operators::deduplicate::deduplicate;
 use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
-use contactflow_operators::metrics::Metrics;
 use contactflow_operators::infer::{Backlog, infer};
+use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::{explain, scores};
 use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
 use contactflow_schemas::rules::KpiRules;
@@ -81,23 +81,36 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
+        // Without a model nothing is kept of what waits for one.
+        let is_on = devices.is_some();
         let predictions = match devices {
             Some(devices) => infer(read.texts, backlog, move |wake| PooledModel::connect(&devices, index, wake)),
             None => infer(read.texts, backlog, |_| NoModel),
         };
-        let scored = scores(conversations.turns, predictions, &windows);
+        let scored = scores(conversations.turns.filter(move |_| is_on), predictions, &windows);
         let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
-        let cells = kpi_cells(contributions.concat(scored.contributions), presence, &windows);
+        let contributions = contributions.concat(scored.contributions);
+        let wanted = |grouping, window| {
+            let is_watched = matches!((grouping, window), (Channel, Hour) | (AgentChannel, Day));
+            is_watched || tables.publishes(Table::Kpi(grouping, window))
+        };
+        let cells = kpi_cells(contributions, presence, &windows, wanted);
 
         // Anomaly scores of channels by the hour and agents by the day.
-        let by_hour = anomalies(series_points(cells.of(Channel, Hour), false), net.latest.clone(), Hour, &windows);
-        let by_day = anomalies(series_points(cells.of(AgentChannel, Day), true), net.latest.clone(), Day, &windows);
+        let watch = |grouping, window, agents| {
+            let points = cells.of(grouping, window).map(|cells| series_points(cells, agents));
+            points.map(|points| anomalies(points, net.latest.clone(), window, &windows))
+        };
+        let scores = [watch(Channel, Hour, false), watch(AgentChannel, Day, true)];
+        if let Some(scores) = scores.into_iter().flatten().reduce(|left, right| left.concat(right)) {
+            views.anomalies(arrange_rows(scores, |row| row.day, "AnomalyScores"));
+        }
 
         // Tables.
         views.as_of(net.latest);
-        for (grouping, window, cells) in cells.into_iter() {
+        for (grouping, window, cells) in cells.into_tables() {
             let table = Table::Kpi(grouping, window);
             if tables.publishes(table) {
                 views.cells(table, cells);
@@ -106,7 +119,6 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"));
         views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"));
-        views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
         Job { files, probe, views }

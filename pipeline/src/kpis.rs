@@ -52,44 +52,48 @@ pub fn measure<'scope>(
     let conversations = conversations(net.changes.clone(), input);
     let carried = levels(conversations.levels.clone(), latest.clone(), windows);
     let waiting = open_waits(conversations.waits.clone(), latest.clone(), windows);
-    let returned = contacts(conversations.visits.clone(), latest.clone(), windows, rules.return_within_ms, causes.clone());
+    let returned =
+        contacts(conversations.visits.clone(), latest.clone(), windows, rules.return_within_ms, causes.clone());
     let contributions = conversations.contributions.clone().concat(carried).concat(waiting).concat(returned);
     let presence = presence(net.dimensions.clone(), latest, windows, rules.level_max_ms, causes.clone());
     Measured { conversations, contributions, presence }
 }
 
-/// The cells of every grouping and window.
+/// The cells of groupings and windows.
 pub struct KpiCells<'scope>(Vec<(Grouping, Window, ArrangedCells<'scope>)>);
 
 impl<'scope> KpiCells<'scope> {
-    /// The cells of one table.
-    ///
-    /// # Panics
-    /// Never: every grouping and window is there.
-    pub fn of(&self, grouping: Grouping, window: Window) -> ArrangedCells<'scope> {
+    /// The cells of one table, if they are arranged.
+    pub fn of(&self, grouping: Grouping, window: Window) -> Option<ArrangedCells<'scope>> {
         let found = self.0.iter().find(|(known, width, _)| (*known, *width) == (grouping, window));
-        found.map(|(_, _, cells)| cells.clone()).expect("cells of every grouping and window are built")
+        found.map(|(_, _, cells)| cells.clone())
     }
 
     /// All of them.
-    pub fn into_iter(self) -> impl Iterator<Item = (Grouping, Window, ArrangedCells<'scope>)> {
+    pub fn into_tables(self) -> impl Iterator<Item = (Grouping, Window, ArrangedCells<'scope>)> {
         self.0.into_iter()
     }
 }
 
-/// Arranges the cells of every grouping and window, each from a finer one and never from events: along time from hours
-/// to days to weeks and months, along groups from the finest to agent×channel to agent to tenant.
+/// Arranges the cells of the groupings and windows that are `wanted`, each from a finer one and never from events: along
+/// time from hours to days to weeks and months, along groups from the finest to agent×channel to agent to tenant.
 pub fn kpi_cells<'scope>(
     contributions: Contributions<'scope>,
     presence: Contributions<'scope>,
     windows: &Windows,
+    wanted: impl Fn(Grouping, Window) -> bool,
 ) -> KpiCells<'scope> {
     let mut cells = KpiCells(Vec::new());
     let mut finer: Vec<(Window, ArrangedCells<'scope>)> = Vec::new();
+    let is_wanted = |window| Grouping::ALL.into_iter().any(|grouping| wanted(grouping, window));
     for window in Window::ALL {
+        // Weeks and months are made of days, days of hours.
+        let is_part = matches!(window, Window::Hour | Window::Day);
+        if !is_part && !is_wanted(window) {
+            continue;
+        }
         let entering = contributions.clone().filter(move |(width, _)| *width == window).map(|(_, cell)| cell);
         let name = format!("Finest {}", window.name());
-        // Weeks and months are made of days.
         let part = if window == Window::Day { Window::Hour } else { Window::Day };
         let parts = finer.iter().find(|(width, _)| *width == part).map(|(_, cells)| cells.clone());
         let finest = match parts {
@@ -100,7 +104,7 @@ pub fn kpi_cells<'scope>(
         };
         finer.push((window, finest.clone()));
         let present = presence.clone().map(|(_, cell)| cell).map(into_window(windows, window));
-        group_cells(&mut cells, window, finest, present);
+        group_cells(&mut cells, window, finest, present, |grouping| wanted(grouping, window));
     }
     cells
 }
@@ -111,12 +115,13 @@ fn into_window(windows: &Windows, window: Window) -> impl Fn(Cell) -> Cell + 'st
     move |cell| cell_of(&windows, window, cell.window_start_ms, cell.group)
 }
 
-/// The groupings of one width of window.
+/// The groupings of one width of window. Each is made of the coarsest that is arranged and fine enough.
 fn group_cells<'scope>(
     cells: &mut KpiCells<'scope>,
     window: Window,
     finest: ArrangedCells<'scope>,
     presence: VecCollection<'scope, Epoch, Cell, TallyDiff>,
+    wanted: impl Fn(Grouping) -> bool,
 ) {
     let name = |grouping: Grouping| format!("{} {}", grouping.name(), window.name());
     let roll_up = |parts: &ArrangedCells<'scope>, grouping: Grouping, more| {
@@ -126,14 +131,20 @@ fn group_cells<'scope>(
         let project = move |cell: Cell| Cell { group: grouping.of(cell.group), ..cell };
         arrange_roll_up(parts.clone(), how, project, more, &name(grouping))
     };
-    let agent_channel = roll_up(&finest, Grouping::AgentChannel, None);
-    let agent = roll_up(&agent_channel, Grouping::Agent, Some(presence));
-    cells.0.extend([
-        (Grouping::TeamChannel, window, roll_up(&finest, Grouping::TeamChannel, None)),
-        (Grouping::QueueChannel, window, roll_up(&finest, Grouping::QueueChannel, None)),
-        (Grouping::Channel, window, roll_up(&agent_channel, Grouping::Channel, None)),
-        (Grouping::Tenant, window, roll_up(&agent, Grouping::Tenant, None)),
-        (Grouping::AgentChannel, window, agent_channel),
-        (Grouping::Agent, window, agent),
-    ]);
+    for grouping in [Grouping::TeamChannel, Grouping::QueueChannel].into_iter().filter(|grouping| wanted(*grouping)) {
+        cells.0.push((grouping, window, roll_up(&finest, grouping, None)));
+    }
+    let agent_channel = wanted(Grouping::AgentChannel).then(|| roll_up(&finest, Grouping::AgentChannel, None));
+    let parts = agent_channel.as_ref().unwrap_or(&finest);
+    if wanted(Grouping::Channel) {
+        cells.0.push((Grouping::Channel, window, roll_up(parts, Grouping::Channel, None)));
+    }
+    if wanted(Grouping::Agent) || wanted(Grouping::Tenant) {
+        let agent = roll_up(parts, Grouping::Agent, Some(presence));
+        if wanted(Grouping::Tenant) {
+            cells.0.push((Grouping::Tenant, window, roll_up(&agent, Grouping::Tenant, None)));
+        }
+        cells.0.push((Grouping::Agent, window, agent));
+    }
+    cells.0.extend(agent_channel.map(|cells| (Grouping::AgentChannel, window, cells)));
 }

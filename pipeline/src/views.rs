@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use bytes::Bytes;
-use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
 use contactflow_operators::as_of::AsOf;
+use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
 use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
@@ -33,8 +33,8 @@ use timely::dataflow::operators::vec::Broadcast;
 use timely::progress::Antichain;
 
 use crate::sink::{
-    EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_facts,
-    encode_dimensions, encode_kpi, encode_message_scores, encode_rejects,
+    EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_dimensions,
+    encode_facts, encode_kpi, encode_message_scores, encode_rejects,
 };
 
 /// One shard per day: a day is written by the worker that keeps it.

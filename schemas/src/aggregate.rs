@@ -84,33 +84,82 @@ pub fn roll_up(child: &Tally, how: RollUp) -> Tally {
     Tally::from_entries(parent)
 }
 
+/// Count, sum, buckets and extremes of a duration in either form.
 fn roll_up_duration(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
-    let (mut least, mut greatest) = (None, None);
+    add_up_duration(kpi, own, parent);
+    extremes(kpi, own, parent);
+}
+
+/// What adds up of a duration: count, sum and buckets, made of exact values where the child has them.
+fn add_up_duration(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
     let (mut count, mut sum) = (0, 0);
     for &(slot, number) in own {
-        let value = slot.payload();
         if slot.is(SlotKind::Value) {
+            let value = slot.payload();
             count += number;
             sum += number * value as i64;
             parent.push((Slot::new(kpi, SlotKind::Bucket, bucket_of(value)), number));
         } else if !slot.is(SlotKind::ChildMin) && !slot.is(SlotKind::ChildMax) {
             parent.push((slot, number));
-            continue;
-        }
-        // Entries ascend by value, so the first is the least and the last the greatest.
-        if !slot.is(SlotKind::ChildMax) {
-            least = least.or(Some(value));
-        }
-        if !slot.is(SlotKind::ChildMin) {
-            greatest = Some(value);
         }
     }
     if count != 0 {
         parent.push((Slot::new(kpi, SlotKind::Count, 0), count));
+    }
+    if sum != 0 {
         parent.push((Slot::new(kpi, SlotKind::Sum, 0), sum));
     }
-    parent.extend(least.map(|value| (Slot::new(kpi, SlotKind::ChildMin, value), 1)));
-    parent.extend(greatest.map(|value| (Slot::new(kpi, SlotKind::ChildMax, value), 1)));
+}
+
+/// The least and the greatest value of a child, as one child of its parent.
+fn extremes(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
+    // Entries ascend by kind and then by value, so the first of a kind is the least and the last the greatest.
+    let is_least = |slot: Slot| slot.is(SlotKind::Value) || slot.is(SlotKind::ChildMin);
+    let is_greatest = |slot: Slot| slot.is(SlotKind::Value) || slot.is(SlotKind::ChildMax);
+    let least = own.iter().find(|(slot, _)| is_least(*slot));
+    let greatest = own.iter().rev().find(|(slot, _)| is_greatest(*slot));
+    parent.extend(least.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMin, slot.payload()), 1)));
+    parent.extend(greatest.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMax, slot.payload()), 1)));
+}
+
+/// The KPIs of a change whose extremes it may move, ascending.
+pub fn touched_extremes(change: &Tally) -> Vec<KpiId> {
+    let mut kpis: Vec<KpiId> = Vec::new();
+    for (slot, _) in change.entries() {
+        let kpi = slot.kpi();
+        let has_extremes = matches!(CATALOGUE[(kpi & !BUSINESS) as usize].shape, Shape::Duration | Shape::Oldest);
+        if has_extremes && kpis.last() != Some(&kpi) {
+            kpis.push(kpi);
+        }
+    }
+    kpis
+}
+
+/// What a parent gains when a child that held `before` (at least of [`touched_extremes`]) gains `change`: the same as the
+/// difference of the two [`roll_up`]s, at the cost of the change.
+pub fn roll_up_change(before: &Tally, change: &Tally, how: RollUp) -> Tally {
+    let mut parent = Vec::with_capacity(change.entries().len() + 8);
+    let mut rest = change.entries();
+    while let Some(&(slot, _)) = rest.first() {
+        let kpi = slot.kpi();
+        let (own, others) = rest.split_at(rest.partition_point(|&(slot, _)| slot.kpi() == kpi));
+        rest = others;
+        match CATALOGUE[(kpi & !BUSINESS) as usize].shape {
+            shape if how == RollUp::OverTime && !shape.adds_up_over_time() => {}
+            Shape::Duration | Shape::Oldest => {
+                let before = before.of_kpis(&[kpi]);
+                let mut after = before.clone();
+                after.add(&change.of_kpis(&[kpi]));
+                let mut gone = Vec::new();
+                extremes(kpi, before.entries(), &mut gone);
+                extremes(kpi, after.entries(), &mut parent);
+                parent.extend(gone.into_iter().map(|(slot, number)| (slot, -number)));
+                add_up_duration(kpi, own, &mut parent);
+            }
+            _ => parent.extend_from_slice(own),
+        }
+    }
+    Tally::from_entries(parent)
 }
 
 /// Summarises a duration KPI of a cell, in whichever form the cell keeps it; none when nothing was measured.

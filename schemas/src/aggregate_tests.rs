@@ -72,3 +72,43 @@ fn ratings_average_to_the_worked_example() {
     let mean = KPI_COLUMNS.iter().position(|column| column.name == "csat_mean").unwrap();
     assert_eq!(numbers[mean], Number::Float(4.6));
 }
+
+#[test]
+fn a_change_rolls_up_to_the_difference_of_the_roll_ups() {
+    let mut random = 7u64;
+    let mut next = |end: u64| {
+        random = crate::event::mix(random.wrapping_add(0x9E37_79B9_7F4A_7C15));
+        random % end
+    };
+    let kpis =
+        [kpi::REPLY_TIME, kpi::HANDLE_TIME, kpi::CSAT, kpi::BACKLOG, kpi::REPLIES, kpi::OPEN_WAIT, kpi::LATENESS];
+    for how in [RollUp::OverGroup, RollUp::OverTime] {
+        // Both forms: exact children, and children that are roll-ups themselves.
+        for is_rolled in [false, true] {
+            let (mut child, mut values) = (Tally::default(), Vec::new());
+            for _ in 0..300 {
+                let mut entries = Vec::new();
+                for _ in 0..=next(4) {
+                    if !values.is_empty() && next(2) == 0 {
+                        let (kpi, value) = values.swap_remove(next(values.len() as u64) as usize);
+                        contribute(kpi, value, Some(value / 3), -1, &mut entries);
+                    } else {
+                        let one = (kpis[next(kpis.len() as u64) as usize], next(9) as i64 * 1_000);
+                        contribute(one.0, one.1, Some(one.1 / 3), 1, &mut entries);
+                        values.push(one);
+                    }
+                }
+                let mut change = Tally::from_entries(entries);
+                if is_rolled {
+                    change = roll_up(&change, RollUp::OverGroup);
+                }
+                let mut expected = roll_up(&child, how);
+                expected.negate();
+                let found = roll_up_change(&child.of_kpis(&touched_extremes(&change)), &change, how);
+                child.add(&change);
+                expected.add(&roll_up(&child, how));
+                assert_eq!(found, expected);
+            }
+        }
+    }
+}

@@ -390,6 +390,11 @@ pub struct ConversationKey {
 }
 
 impl ConversationKey {
+    /// A key that no other is less than, for ranges; it is no conversation.
+    pub fn least() -> Self {
+        Self { tenant: Symbol::least(), conversation: Symbol::least() }
+    }
+
     /// A hash that is the same in every process, for routing.
     pub fn stable_hash(&self) -> u64 {
         mix(self.tenant.stable_hash() ^ self.conversation.stable_hash().rotate_left(32))

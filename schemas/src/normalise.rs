@@ -295,9 +295,7 @@ fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextReq
         EventType::SegmentEnded => segment(row, SegmentStep::Ended)?,
         EventType::AcwStarted => segment(row, SegmentStep::AcwStarted)?,
         EventType::AcwEnded => segment(row, SegmentStep::AcwEnded)?,
-        EventType::BotHandoff => {
-            Body::Handoff { fallback: text(row, Column::Reason)?.as_deref() == Some("fallback") }
-        }
+        EventType::BotHandoff => Body::Handoff { fallback: text(row, Column::Reason)?.as_deref() == Some("fallback") },
         EventType::CsatSent => {
             Body::SurveySent { survey: symbol(row, Column::SurveyId)?, agent: symbol(row, Column::AgentId)? }
         }

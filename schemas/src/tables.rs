@@ -35,7 +35,8 @@ pub enum Table {
 impl Table {
     /// Every table.
     pub fn all() -> impl Iterator<Item = Table> {
-        let kpis = Grouping::ALL.into_iter().flat_map(|grouping| Window::ALL.map(|window| Table::Kpi(grouping, window)));
+        let kpis =
+            Grouping::ALL.into_iter().flat_map(|grouping| Window::ALL.map(|window| Table::Kpi(grouping, window)));
         kpis.chain([
             Table::ConversationFacts,
             Table::MessageScores,

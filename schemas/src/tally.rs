@@ -105,6 +105,20 @@ impl Tally {
         &self.entries[from..from + length]
     }
 
+    /// What it says of some KPIs, which are given ascending.
+    pub fn of_kpis(&self, kpis: &[KpiId]) -> Tally {
+        let mut entries = Vec::new();
+        let mut rest = self.entries.as_slice();
+        for &kpi in kpis {
+            let from = rest.partition_point(|&(slot, _)| slot.kpi() < kpi);
+            rest = &rest[from..];
+            let length = rest.partition_point(|&(slot, _)| slot.kpi() == kpi);
+            entries.extend_from_slice(&rest[..length]);
+            rest = &rest[length..];
+        }
+        Self { entries }
+    }
+
     /// Adds `other`, removing what cancels.
     pub fn add(&mut self, other: &Tally) {
         if other.entries.is_empty() {
@@ -137,7 +151,10 @@ impl Tally {
         }
         merged.extend_from_slice(left);
         merged.extend_from_slice(right);
-        merged.shrink_to_fit();
+        // Exact fits cost a copy; a quarter of slack does not matter.
+        if merged.len() < merged.capacity() / 4 * 3 {
+            merged.shrink_to_fit();
+        }
         self.entries = merged;
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Tables about how rows came, not about what they say: rejects tell the place of a row in its file, commits the time.
-const ABOUT_DELIVERY: [&str; 2] = [REJECTS, "commits", "restatements"];
+const ABOUT_DELIVERY: [&str; 3] = [REJECTS, "commits", "restatements"];
 
 /// The contents of the data files by folder (table and partition). File names are left to the layout.
 pub fn data_files(root: &Path) -> Result<BTreeMap<String, Vec<Vec<u8>>>> {

@@ -128,9 +128,10 @@ fn run(
         let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
         let scores = scores(measured.conversations.turns, predictions, windows);
-        let cells = kpi_cells(measured.contributions.concat(scores.contributions), measured.presence, windows);
+        let cells =
+            kpi_cells(measured.contributions.concat(scores.contributions), measured.presence, windows, |_, _| true);
         let probe = timely::dataflow::ProbeHandle::new();
-        for (grouping, window, cells) in cells.into_iter() {
+        for (grouping, window, cells) in cells.into_tables() {
             let to = Arc::clone(shared);
             let sink = move |(cell, _, diff): &(Cell, Epoch, contactflow_operators::difference::TallyDiff)| {
                 lock(&to).cells.entry((grouping, window, *cell)).or_default().add(&diff.0);

@@ -2,9 +2,9 @@
 
 use crate::model::{Cell, Columns, REJECTS, Table, Tables, key_columns, name as column_name, table_names};
 use anyhow::{Context, Result, bail};
-use bytes::Bytes;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMillisecondType};
+use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

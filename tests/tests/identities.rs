@@ -56,7 +56,8 @@ fn conversations_reconcile(tables: &Tables) -> Vec<String> {
         }
     }
     let month = &tables["kpi_tenant_month"];
-    let (created, cohort_resolved) = (total(month, "conversations_created_count"), total(month, "cohort_resolved_count"));
+    let (created, cohort_resolved) =
+        (total(month, "conversations_created_count"), total(month, "cohort_resolved_count"));
     let mut wrong = Vec::new();
     let mut same = |what: &str, left: i64, right: i64| {
         if left != right {
@@ -96,7 +97,8 @@ fn queues_reconcile(tables: &Tables, as_of: i64, first: i64) -> Vec<String> {
 
 /// Ratios stay in 0..1 where they are shares, and a bot cannot both contain and hand over.
 fn shares_are_shares(tables: &Tables) -> Vec<String> {
-    let shares = ["resolution_rate_ratio", "first_contact_resolution_ratio", "bot_containment_ratio", "bot_handoff_ratio"];
+    let shares =
+        ["resolution_rate_ratio", "first_contact_resolution_ratio", "bot_containment_ratio", "bot_handoff_ratio"];
     let mut wrong = Vec::new();
     for (name, table) in tables.iter().filter(|(name, _)| name.starts_with("kpi_")) {
         for columns in table.values() {
@@ -107,7 +109,12 @@ fn shares_are_shares(tables: &Tables) -> Vec<String> {
             if ratio("bot_containment_ratio") + ratio("bot_handoff_ratio") > 1.0 {
                 wrong.push(format!("{name}: containment and handoff exceed 1"));
             }
-            wrong.extend(shares.iter().filter(|share| !(0.0..=1.0).contains(&ratio(share))).map(|share| format!("{name}: {share}")));
+            wrong.extend(
+                shares
+                    .iter()
+                    .filter(|share| !(0.0..=1.0).contains(&ratio(share)))
+                    .map(|share| format!("{name}: {share}")),
+            );
         }
     }
     wrong
@@ -151,10 +158,12 @@ fn roll_ups_add_up(tables: &Tables) -> Vec<String> {
 fn identities_hold() -> Result<()> {
     for seed in seeds(60) {
         let tables = of_seed(seed)?;
-        let starts = || tables["kpi_tenant_hour"].keys().filter_map(|key| match key.last() {
-            Some(Cell::TimeMs(start)) => Some(*start),
-            _ => None,
-        });
+        let starts = || {
+            tables["kpi_tenant_hour"].keys().filter_map(|key| match key.last() {
+                Some(Cell::TimeMs(start)) => Some(*start),
+                _ => None,
+            })
+        };
         let (first, last) = (starts().min().unwrap_or(0), starts().max().unwrap_or(0));
         let mut wrong = conversations_reconcile(&tables);
         wrong.extend(queues_reconcile(&tables, last + HOUR_MS - 1, first));

@@ -37,14 +37,7 @@ pub struct Differences {
 
 impl Differences {
     /// Adds the difference between two views of one conversation.
-    pub fn add(
-        &mut self,
-        windows: &Windows,
-        key: ConversationKey,
-        before: View,
-        after: View,
-        events: &[EventRef],
-    ) {
+    pub fn add(&mut self, windows: &Windows, key: ConversationKey, before: View, after: View, events: &[EventRef]) {
         self.credits(windows, key, &before, -1);
         self.credits(windows, key, &after, 1);
         // What both views have cancels here, so that downstream only sees what changed.
@@ -60,8 +53,7 @@ impl Differences {
             self.wait(key, after.channel, after.wait, 1);
         }
         if before.visit != after.visit {
-            let update =
-                |visit, diff| VisitUpdate { tenant: key.tenant, visit, diff, events: events.to_vec() };
+            let update = |visit, diff| VisitUpdate { tenant: key.tenant, visit, diff, events: events.to_vec() };
             self.visits.extend(before.visit.map(|visit| update(visit, -1)));
             self.visits.extend(after.visit.map(|visit| update(visit, 1)));
         }

@@ -146,12 +146,7 @@ struct Fold<'a> {
 }
 
 impl<'a> Fold<'a> {
-    fn new(
-        context: Context<'a>,
-        key: ConversationKey,
-        preparation: &'a Preparation<'a>,
-        created_ms: TimeMs,
-    ) -> Self {
+    fn new(context: Context<'a>, key: ConversationKey, preparation: &'a Preparation<'a>, created_ms: TimeMs) -> Self {
         let timeline = Timeline::new(context, preparation.channel, created_ms, preparation.counting());
         let mut fold = Fold {
             key,
@@ -318,13 +313,7 @@ impl<'a> Fold<'a> {
     }
 
     /// Rule 42.
-    fn transfer(
-        &mut self,
-        event: &Event,
-        from: Option<Symbol>,
-        to: Option<Symbol>,
-        kind: Option<TransferKind>,
-    ) {
+    fn transfer(&mut self, event: &Event, from: Option<Symbol>, to: Option<Symbol>, kind: Option<TransferKind>) {
         let (out_kind, in_kind) = match kind {
             Some(TransferKind::Cold) => (Some(kpi::TRANSFERS_OUT_COLD), Some(kpi::TRANSFERS_IN_COLD)),
             Some(TransferKind::Warm) => (Some(kpi::TRANSFERS_OUT_WARM), Some(kpi::TRANSFERS_IN_WARM)),

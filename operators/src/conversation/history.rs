@@ -407,11 +407,9 @@ impl Reader<'_> {
             tag::DELETED => Body::Deleted { message_id: self.string(), not_delivered: self.byte() != 0 },
             tag::STATUS => Body::Status(Status::ALL[usize::from(self.byte())]),
             tag::ASSIGNED => Body::Assigned { agent: self.symbol() },
-            tag::TRANSFERRED => Body::Transferred {
-                agent: self.symbol(),
-                from: self.symbol(),
-                kind: self.one_of(TransferKind::ALL),
-            },
+            tag::TRANSFERRED => {
+                Body::Transferred { agent: self.symbol(), from: self.symbol(), kind: self.one_of(TransferKind::ALL) }
+            }
             tag::QUEUED => Body::Queued,
             tag::DEQUEUED => {
                 let agent = self.symbol();
@@ -516,7 +514,10 @@ mod tests {
     fn ties_are_broken_by_source_and_id_in_byte_order() {
         let mut events = Vec::new();
         let ids = [("b", "1"), ("a", "10"), ("a", "9"), ("a", "1")];
-        apply(&mut events, ids.map(|(source, id)| Change::Put(Box::new(event(5, source, id, Body::Handoff { fallback: false })))));
+        apply(
+            &mut events,
+            ids.map(|(source, id)| Change::Put(Box::new(event(5, source, id, Body::Handoff { fallback: false })))),
+        );
         let order: Vec<_> = events.iter().map(|event| (event.source.as_str(), event.event_id.as_str())).collect();
         assert_eq!(order, [("a", "1"), ("a", "10"), ("a", "9"), ("b", "1")]);
     }

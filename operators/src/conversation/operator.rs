@@ -109,7 +109,7 @@ fn stage<'scope>(
     let scope = changes.scope();
     let merges = match stage {
         Stage::Own => merges,
-        Stage::Joint => Vec::new().to_stream(scope.clone()),
+        Stage::Joint => Vec::new().to_stream(scope),
     };
     let mut builder = OperatorBuilder::new(format!("Conversations: {stage:?}"), scope);
     let route = Exchange::new(|(key, _): &(ConversationKey, Change)| key.stable_hash());

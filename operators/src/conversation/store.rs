@@ -1,7 +1,7 @@
 //! One worker's conversations, without any dataflow: what changes in the views when histories, dimensions, merges or
 //! as_of change.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
@@ -10,7 +10,7 @@ use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::FastHash;
 use contactflow_schemas::windows::Windows;
 
-use super::{Change, Context, Differences, EventRefs, History, View, explain, apply, moved_events, view, void_view};
+use super::{Change, Context, Differences, EventRefs, History, View, apply, explain, moved_events, view, void_view};
 use crate::as_of::{AsOf, AsOfMove};
 use crate::causes::{CauseKind, Causes, EventRef};
 use crate::dimensions::{Dimensions, TenantDimensions};
@@ -38,13 +38,16 @@ pub(super) struct Store {
     windows: Windows,
     conversations: HashMap<ConversationKey, Kept, FastHash>,
     /// Conversations whose view changes when as_of passes a time.
-    deadlines: BTreeMap<TimeMs, BTreeSet<ConversationKey>>,
+    deadlines: BTreeSet<(TimeMs, ConversationKey)>,
     as_of: AsOf,
     dimensions: Dimensions,
     merges: Merges,
     causes: Causes,
     metrics: Metrics,
 }
+
+/// Changes of events that count under another conversation, by that one.
+type Moves = Vec<(ConversationKey, Change)>;
 
 /// What the view of a conversation depended on before an epoch.
 struct Before<'a> {
@@ -59,7 +62,7 @@ impl Store {
             rules,
             windows,
             conversations: HashMap::default(),
-            deadlines: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             as_of: AsOf::default(),
             dimensions: Dimensions::default(),
             merges: Merges::default(),
@@ -90,10 +93,10 @@ impl Store {
             }
         }
         let moved = AsOfMove { before_ms, after_ms: self.as_of.get() };
-        for keys in self.deadlines.range(moved.passed()).map(|(_, keys)| keys) {
-            for key in keys {
-                changes.entry(*key).or_default();
-            }
+        let passed = moved.passed();
+        let from = (passed.start, ConversationKey::least());
+        for (_, key) in self.deadlines.range(from..).take_while(|(deadline_ms, _)| *deadline_ms < passed.end) {
+            changes.entry(*key).or_default();
         }
         let dimensions = self.dimensions.update(dimensions);
         for change in &dimensions {
@@ -141,7 +144,7 @@ impl Store {
         key: ConversationKey,
         changes: Vec<Change>,
         before: &Before,
-    ) -> (Option<Vec<Event>>, [Shown; 2], Vec<(ConversationKey, Change)>) {
+    ) -> (Option<Vec<Event>>, [Shown; 2], Moves) {
         let mut events = self.conversations.get(&key).map_or_else(Vec::new, |kept| kept.history.unpack());
         let context =
             |dimensions, as_of_ms| Context { rules: &self.rules, windows: &self.windows, dimensions, as_of_ms };
@@ -183,16 +186,11 @@ impl Store {
     }
 
     fn move_deadlines(&mut self, key: ConversationKey, before_ms: &[TimeMs], after_ms: &[TimeMs]) {
-        for deadline_ms in before_ms {
-            if let Some(keys) = self.deadlines.get_mut(deadline_ms) {
-                keys.remove(&key);
-                if keys.is_empty() {
-                    self.deadlines.remove(deadline_ms);
-                }
-            }
+        for &deadline_ms in before_ms {
+            self.deadlines.remove(&(deadline_ms, key));
         }
         for &deadline_ms in after_ms {
-            self.deadlines.entry(deadline_ms).or_default().insert(key);
+            self.deadlines.insert((deadline_ms, key));
         }
     }
 }
@@ -226,12 +224,20 @@ impl Shown {
 /// The last time at which a view looks at dimensions.
 fn settled_ms(view: &View, events: &[Event]) -> TimeMs {
     let is_resolved = view.facts.last().is_some_and(|facts| facts.resolved_ms.is_some());
-    if !view.deadlines_ms.is_empty() || !is_resolved {
+    if !is_resolved {
         return TimeMs::MAX;
     }
+    let deadlines = view.deadlines_ms.iter().copied();
     let credited = view.credits.iter().map(|credit| credit.time_ms);
     let leveled = view.levels.iter().map(|level| level.time_ms);
-    events.iter().map(|event| event.time_ms).chain(credited).chain(leveled).max().unwrap_or(TimeMs::MAX)
+    events
+        .iter()
+        .map(|event| event.time_ms)
+        .chain(credited)
+        .chain(leveled)
+        .chain(deadlines)
+        .max()
+        .unwrap_or(TimeMs::MAX)
 }
 
 /// The changes that lead from the events moved before to those moved after.

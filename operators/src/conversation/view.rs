@@ -119,6 +119,7 @@ pub struct View {
     pub rejects: Vec<Reject>,
     /// What it is to its contact's other conversations.
     pub visit: Option<ContactVisit>,
-    /// The view changes when as_of passes one of these times.
+    /// The view changes when as_of passes one of these times, in either direction: as_of goes back when the latest event
+    /// is taken back, so times that it has passed are among them.
     pub deadlines_ms: Vec<TimeMs>,
 }

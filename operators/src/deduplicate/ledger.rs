@@ -37,7 +37,7 @@ const NO_TIME: TimeMs = TimeMs::MAX;
 /// What a standing event says beyond its conversation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Aside {
-    Dimension(DimensionEvent),
+    Dimension(Box<DimensionEvent>),
     Merge(MergeEvent),
 }
 
@@ -239,7 +239,7 @@ impl Ledger {
         }
         for (aside, diff) in before.map(|aside| (aside, -1)).into_iter().chain(aside.map(|aside| (aside, 1))) {
             match aside {
-                Aside::Dimension(row) => effects.dimensions.push((row, diff)),
+                Aside::Dimension(row) => effects.dimensions.push((*row, diff)),
                 Aside::Merge(merge) => effects.merges.push((merge, diff)),
             }
         }
@@ -300,7 +300,9 @@ fn identity_of(delivery: &Delivery) -> Identity {
         Statement::Happened(conversation, event) => {
             (Some(conversation.tenant), Some(event.source), Some(event.event_id.to_string()))
         }
-        Statement::Outside { tenant, source, event_id, .. } => (Some(*tenant), Some(*source), Some(event_id.to_string())),
+        Statement::Outside { tenant, source, event_id, .. } => {
+            (Some(*tenant), Some(*source), Some(event_id.to_string()))
+        }
         Statement::Retracted { source, event_id } => (None, Some(*source), Some(event_id.to_string())),
     }
 }
@@ -344,7 +346,7 @@ impl Aside {
             Statement::Outside { tenant, source, event_id, dimension } => {
                 let dimension = dimension.as_deref()?.clone();
                 let (tenant, source, event_id) = (*tenant, *source, event_id.clone());
-                Some(Self::Dimension(DimensionEvent { tenant, time_ms, source, event_id, dimension }))
+                Some(Self::Dimension(Box::new(DimensionEvent { tenant, time_ms, source, event_id, dimension })))
             }
             Statement::Happened(key, event) => match event.body {
                 Body::Merged { target } => Some(Self::Merge(MergeEvent {

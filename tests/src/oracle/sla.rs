@@ -180,10 +180,9 @@ fn add_piece<'a>(
     // Without a calendar there is no instance.
     let (Ok(due), Ok(risk)) = (reaches(target), reaches(target.saturating_mul(4) / 5)) else { return };
     // What is not due yet goes on at as_of, and needs a calendar there unless it is paused.
-    if due.is_none() && piece.to.is_none() && policy.business_hours && !is_paused(conversation, policy, clock.as_of) {
-        if business(conversation, clock.as_of, clock.as_of).is_none() {
-            return;
-        }
+    let goes_on = due.is_none() && piece.to.is_none() && !is_paused(conversation, policy, clock.as_of);
+    if goes_on && policy.business_hours && business(conversation, clock.as_of, clock.as_of).is_none() {
+        return;
     }
     let breached_at = due.map(|due| due.max(piece.from)).filter(|due| *due < limit);
     if let Some(due) = breached_at {

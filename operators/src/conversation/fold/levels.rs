@@ -31,7 +31,8 @@ impl Fold<'_> {
             return;
         }
         let credited_at = |fold: &Self, time_ms: TimeMs| {
-            whose(fold.timeline.at(time_ms)).map(|placement| fold.timeline.credited(placement.owner, time_ms, placement))
+            whose(fold.timeline.at(time_ms))
+                .map(|placement| fold.timeline.credited(placement.owner, time_ms, placement))
         };
         let mut standing = None;
         for time_ms in std::iter::once(from_ms).chain(self.timeline.changes(from_ms, end_ms)) {
@@ -55,11 +56,8 @@ impl Fold<'_> {
         if to_ms.is_some_and(|to_ms| to_ms <= given_up_ms) {
             return to_ms;
         }
-        if self.context.as_of_ms > given_up_ms {
-            return Some(given_up_ms);
-        }
         self.view.deadlines_ms.push(given_up_ms);
-        to_ms
+        if self.context.as_of_ms > given_up_ms { Some(given_up_ms) } else { to_ms }
     }
 
     /// Rules 21 and 43.

@@ -78,11 +78,10 @@ impl Fold<'_> {
     /// Rule 37.
     fn one_touch(&mut self, resolve: &Resolve, credited: Credited) {
         let decided_ms = resolve.time_ms + self.context.rules.return_within_ms;
+        self.view.deadlines_ms.push(decided_ms);
         if self.context.as_of_ms > decided_ms {
             self.view.facts[resolve.cycle].one_touch = true;
             self.credit_to(resolve.time_ms, credited, kpi::ONE_TOUCH, 1, None);
-        } else {
-            self.view.deadlines_ms.push(decided_ms);
         }
     }
 

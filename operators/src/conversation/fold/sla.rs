@@ -160,10 +160,11 @@ impl Fold<'_> {
         let risk_ms = risk_ms.map(|risk_ms| risk_ms.max(piece.from_ms));
         let counts = measure.kind.counts();
         let as_of_ms = self.context.as_of_ms;
-        // A time that as_of has not passed yet is a deadline.
         let overdue_ms = due_ms.filter(|due_ms| as_of_ms > *due_ms);
-        if overdue_ms.is_none() {
+        if piece.to_ms.is_none() {
+            // What as_of has passed may be to come again when the latest event is taken back.
             self.view.deadlines_ms.extend(due_ms);
+            self.view.deadlines_ms.extend(risk_ms.map(|risk_ms| risk_ms - 1));
         }
         match (overdue_ms, measure.end) {
             (Some(due_ms), _) => {
@@ -179,12 +180,8 @@ impl Fold<'_> {
         }
         let end_ms = self.level_end(piece.from_ms, overdue_ms.or(piece.to_ms));
         self.level(counts.pending, piece.from_ms, end_ms, Some);
-        if let Some(risk_ms) = risk_ms {
-            if as_of_ms >= risk_ms {
-                self.level(counts.at_risk, risk_ms, end_ms, Some);
-            } else {
-                self.view.deadlines_ms.push(risk_ms - 1);
-            }
+        if let Some(risk_ms) = risk_ms.filter(|risk_ms| as_of_ms >= *risk_ms) {
+            self.level(counts.at_risk, risk_ms, end_ms, Some);
         }
     }
 }
