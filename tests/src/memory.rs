@@ -47,9 +47,12 @@ pub struct MemoryOptions {
     pub time_zone: String,
 }
 
-/// The names of the KPI columns, in their order.
-static NAMES: LazyLock<Vec<&'static str>> =
-    LazyLock::new(|| KPI_COLUMNS.iter().map(|column| name(&column.name)).collect());
+/// The names of the KPI columns, sorted, each with its place in a published row.
+static NAMES: LazyLock<Vec<(&'static str, usize)>> = LazyLock::new(|| {
+    let mut names: Vec<_> = KPI_COLUMNS.iter().map(|column| name(&column.name)).zip(0..).collect();
+    names.sort_unstable();
+    names
+});
 
 /// What came out, summed up.
 #[derive(Default)]
@@ -222,12 +225,12 @@ fn row(
     let end_ms = windows.end_ms(window, cell.window_start_ms);
     let mut numbers = Vec::with_capacity(KPI_COLUMNS.len());
     publish(tally, PublishContext { window_ms: end_ms - cell.window_start_ms, as_of_ms }, &mut numbers);
-    let values = numbers.into_iter().map(|number| match number {
+    let value = |number: Number| match number {
         Number::Null => Value::Null,
         Number::Int(value) => Value::Int(value),
         Number::Float(value) => Value::Float(value),
-    });
-    let mut columns: Columns = NAMES.iter().copied().zip(values).collect();
+    };
+    let mut columns: Columns = NAMES.iter().map(|&(name, place)| (name, value(numbers[place]))).collect();
     columns.insert("window_end", Value::TimeMs(end_ms));
     (key, columns)
 }

@@ -57,7 +57,7 @@ fn wrong(seed: u64, rows: &[Row], other: &[Row], how: RunOptions) -> Result<Vec<
 
 #[test]
 fn histories_hold_in_any_order_on_any_workers() -> Result<()> {
-    hold_for_histories(seeds(60), Size::default(), &|seed, rows| {
+    hold_for_histories(seeds(24), Size::default(), &|seed, rows| {
         let workers = [1, 2, 4][seed as usize % 3];
         let (other, epoch_rows) = match seed % 5 {
             0 => (shuffled(rows, seed), Some(1)),
@@ -72,7 +72,7 @@ fn histories_hold_in_any_order_on_any_workers() -> Result<()> {
 
 #[test]
 fn histories_hold_when_files_come_one_after_another() -> Result<()> {
-    hold_for_histories(seeds(20), Size::default(), &|seed, rows| {
+    hold_for_histories(seeds(10), Size::default(), &|seed, rows| {
         let other = match seed % 3 {
             0 => split(rows, 3, seed),
             1 => split(&shuffled(rows, seed), 4, seed),

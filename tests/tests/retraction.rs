@@ -16,7 +16,8 @@ fn with_passing_events(rows: &[Row], seed: u64) -> Vec<Row> {
     let mut dice = Dice::new(seed);
     let mut all = rows.to_vec();
     for row in history(seed + 1_000_003, Size::default()).into_iter().take(25) {
-        let Line::Json(Value::Object(mut event)) = row.line else { continue };
+        let Row { file, position, line } = row;
+        let Line::Json(Value::Object(mut event)) = line else { continue };
         let Some(id) = event.get("event_id").and_then(Value::as_str).map(|id| format!("passing-{id}")) else {
             continue;
         };
@@ -33,9 +34,9 @@ fn with_passing_events(rows: &[Row], seed: u64) -> Vec<Row> {
         // Of one id many deliveries may come: the last word is a retraction above all of them.
         retraction.insert("source_version".to_owned(), 99.into());
         let at = dice.below(all.len() as u64 + 1) as usize;
-        all.insert(at, Row { line: Line::Json(Value::Object(event)), ..row.clone() });
+        all.insert(at, Row { line: Line::Json(Value::Object(event)), file: file.clone(), position });
         let later = at + 1 + dice.below((all.len() - at) as u64) as usize;
-        all.insert(later, Row { line: Line::Json(Value::Object(retraction)), file: row.file, position: row.position });
+        all.insert(later, Row { line: Line::Json(Value::Object(retraction)), file, position });
     }
     all
 }
