@@ -55,31 +55,26 @@ pub fn roll_up_changes<'scope>(
                     let (mut earlier, earlier_storage) = cursor_list(earlier);
                     while let Some(&cell) = changes.get_key(&changes_storage) {
                         let parent = project(cell);
-                        // The child before, as far as extremes are concerned; looked up when the first change needs it.
-                        let mut before: Option<Tally> = None;
-                        let mut all = Tally::default();
-                        changes.map_times(&changes_storage, |_, diff| all.add(&diff.0));
-                        let touched = touched_extremes(&all);
+                        // Of every epoch by itself: what cancels over several has still moved in between.
+                        let mut touched = Vec::new();
+                        changes.map_times(&changes_storage, |_, diff| touched.extend(touched_extremes(&diff.0)));
+                        touched.sort_unstable();
+                        touched.dedup();
+                        // The child before, as far as extremes are concerned.
+                        let mut before = Tally::default();
+                        if !touched.is_empty() {
+                            earlier.seek_key(&earlier_storage, &cell);
+                            if earlier.get_key(&earlier_storage) == Some(&cell) {
+                                let add = |_: &Epoch, diff: &TallyDiff| before.add(&diff.0.of_kpis(&touched));
+                                earlier.map_times(&earlier_storage, add);
+                            }
+                        }
                         changes.map_times(&changes_storage, |&epoch, diff| {
-                            let before = before.get_or_insert_with(|| {
-                                let mut before = Tally::default();
-                                if !touched.is_empty() {
-                                    earlier.seek_key(&earlier_storage, &cell);
-                                    if earlier.get_key(&earlier_storage) == Some(&cell) {
-                                        earlier.map_times(&earlier_storage, |_, diff| {
-                                            before.add(&diff.0.of_kpis(&touched));
-                                        });
-                                    }
-                                }
-                                before
-                            });
-                            let change = roll_up_change(before, &diff.0, how);
+                            let change = roll_up_change(&before, &diff.0, how);
                             if !change.is_zero() {
                                 session.give((parent, epoch, TallyDiff(change)));
                             }
-                            if !touched.is_empty() {
-                                before.add(&diff.0.of_kpis(&touched));
-                            }
+                            before.add(&diff.0.of_kpis(&touched));
                         });
                         changes.step_key(&changes_storage);
                     }

@@ -170,7 +170,10 @@ fn run(
         epoch += 1;
         rows.advance_to(epoch);
         scored.advance_to(epoch);
-        worker.step_or_park_while(Some(PARK), || probe.less_than(&epoch));
+        // Half of the time the next epoch is fed before this one is complete, so that batches hold several.
+        if dice.chance(500) {
+            worker.step_or_park_while(Some(PARK), || probe.less_than(&epoch));
+        }
     }
     for prediction in predictions.filter(|_| worker.index() == 0) {
         scored.send((prediction.clone(), epoch, 1isize));
