@@ -158,7 +158,7 @@ impl<'a> Timeline<'a> {
         let mut left_ms = amount_ms;
         // Before the creation there is no status, and so no pause.
         let created_ms = self.statuses.first().map_or(from_ms, |(created_ms, _)| *created_ms);
-        let before = (from_ms < created_ms).then_some((from_ms, created_ms.min(limit_ms)));
+        let before = Some((from_ms, created_ms.min(limit_ms))).filter(|(from_ms, to_ms)| from_ms < to_ms);
         let after = self.stretches(pauses.complement(), from_ms, limit_ms);
         for (start_ms, end_ms) in before.into_iter().chain(after) {
             if !business {
