@@ -22,7 +22,7 @@ pub(super) fn news(causes: &Causes, changes: &[Change]) -> Vec<EventRef> {
         Change::Put(event) => causes
             .is_news(event.origin.file)
             .then(|| EventRef { source: event.source, event_id: event.event_id.clone() }),
-        Change::Remove { source, event_id } => Some(EventRef { source: *source, event_id: event_id.clone() }),
+        Change::Remove { source, event_id, .. } => Some(EventRef { source: *source, event_id: event_id.clone() }),
     };
     changes.iter().filter_map(event_ref).collect()
 }

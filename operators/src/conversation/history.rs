@@ -18,7 +18,7 @@ use self::packing::{Reader, Shared, Writer};
 /// What happens to one event of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Change {
-    /// It is inserted, or replaces the event with its `(source, event_id)`.
+    /// It is inserted, or replaces the event with its `(source, event_id)` and home.
     Put(Box<Event>),
     /// It is removed.
     Remove {
@@ -26,6 +26,9 @@ pub enum Change {
         source: Symbol,
         /// `event_id`.
         event_id: CompactString,
+        /// The merged conversation it came from: an event that moves between a conversation and the one it was merged
+        /// into leaves the one and enters the other at once, in any order.
+        home: Option<Symbol>,
     },
 }
 
@@ -81,11 +84,12 @@ pub fn apply(events: &mut Vec<Event>, changes: impl IntoIterator<Item = Change>)
     // A conversation that arrives as a whole is the common case: sort once instead of inserting one by one.
     let mut sorted = true;
     for change in changes {
-        let (source, event_id) = match &change {
-            Change::Put(event) => (event.source, &event.event_id),
-            Change::Remove { source, event_id } => (*source, event_id),
+        let (source, event_id, home) = match &change {
+            Change::Put(event) => (event.source, &event.event_id, event.home),
+            Change::Remove { source, event_id, home } => (*source, event_id, *home),
         };
-        let known = events.iter().position(|event| event.source == source && event.event_id == *event_id);
+        let known =
+            events.iter().position(|event| event.source == source && event.event_id == *event_id && event.home == home);
         match (change, known) {
             (Change::Put(event), Some(position)) => {
                 events[position] = *event;
@@ -193,7 +197,7 @@ mod tests {
         let before = History::pack(&events);
         apply(&mut events, [Change::Put(Box::new(event(9, "s", "x", Body::Created)))]);
         assert_eq!((events.len(), events[0].time_ms), (1, 9));
-        apply(&mut events, [Change::Remove { source: Symbol::new("s"), event_id: "x".into() }]);
+        apply(&mut events, [Change::Remove { source: Symbol::new("s"), event_id: "x".into(), home: None }]);
         assert!(History::pack(&events).is_empty());
         apply(&mut events, [Change::Put(Box::new(event(5, "s", "x", Body::Handoff { fallback: false })))]);
         assert_eq!(History::pack(&events), before);

@@ -245,7 +245,8 @@ fn moves(
     before: &Option<(ConversationKey, Vec<Event>)>,
     after: &Option<(ConversationKey, Vec<Event>)>,
 ) -> Vec<(ConversationKey, Change)> {
-    let remove = |event: &Event| Change::Remove { source: event.source, event_id: event.event_id.clone() };
+    let remove =
+        |event: &Event| Change::Remove { source: event.source, event_id: event.event_id.clone(), home: event.home };
     let put = |event: &Event| Change::Put(Box::new(event.clone()));
     match (before, after) {
         (None, None) => Vec::new(),

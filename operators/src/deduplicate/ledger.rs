@@ -217,13 +217,13 @@ impl Ledger {
             Statement::Happened(conversation, event) => {
                 if let Some(moved_from) = before_in.filter(|before| *before != conversation) {
                     let (source, event_id) = (event.source, event.event_id.clone());
-                    effects.changes.push((moved_from, Change::Remove { source, event_id }));
+                    effects.changes.push((moved_from, Change::Remove { source, event_id, home: None }));
                 }
                 effects.changes.push((conversation, Change::Put(event)));
             }
             // Removed, or moved out of its conversation.
             Statement::Retracted { source, event_id } | Statement::Outside { source, event_id, .. } => {
-                effects.changes.extend(before_in.map(|from| (from, Change::Remove { source, event_id })));
+                effects.changes.extend(before_in.map(|from| (from, Change::Remove { source, event_id, home: None })));
             }
         }
         self.clear_rejects(slot, effects);
