@@ -193,13 +193,13 @@ mod tests {
 
     #[test]
     fn a_put_replaces_and_a_remove_leaves_no_trace() {
-        let mut events = vec![event(5, "s", "x", Body::Handoff { fallback: false })];
+        let mut events = vec![event(6, "s", "x", Body::Handoff { fallback: false })];
         let before = History::pack(&events);
         apply(&mut events, [Change::Put(Box::new(event(9, "s", "x", Body::Created)))]);
         assert_eq!((events.len(), events[0].time_ms), (1, 9));
         apply(&mut events, [Change::Remove { source: Symbol::new("s"), event_id: "x".into(), home: None }]);
         assert!(History::pack(&events).is_empty());
-        apply(&mut events, [Change::Put(Box::new(event(5, "s", "x", Body::Handoff { fallback: false })))]);
+        apply(&mut events, [Change::Put(Box::new(event(6, "s", "x", Body::Handoff { fallback: false })))]);
         assert_eq!(History::pack(&events), before);
     }
 }
