@@ -127,7 +127,7 @@ fn run(
     let mut rows: InputHandle<Epoch, _> = InputHandle::new();
     let mut scored: InputHandle<Epoch, _> = InputHandle::new();
     let probe = worker.dataflow::<Epoch, _, _>(|scope| {
-        let net = deduplicate(scope.input_from(&mut rows));
+        let net = deduplicate(scope.input_from(&mut rows), ());
         let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
         let scores = scores(measured.conversations.turns, predictions, windows);
