@@ -40,6 +40,8 @@ enum Command {
     Verify(inspect::VerifyArgs),
     /// Says which KPI values more events would change; writes nothing
     Whatif(inspect::WhatIfArgs),
+    /// Takes a contact's events out of every table, state file and prediction, with a receipt
+    Erase(inspect::EraseArgs),
     /// Says how a running or stopped job stands
     Status(inspect::StatusArgs),
     /// Fits a head on labelled texts
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::incidents(args),
         Command::Verify(args) => inspect::verify(args),
         Command::Whatif(args) => inspect::whatif(args),
+        Command::Erase(args) => inspect::erase(args),
         Command::Status(args) => inspect::status(args),
         Command::Train(args) => train::train(args),
         Command::Evaluate(args) => train::evaluate(args),

@@ -4,9 +4,11 @@
 //! end of the round, every worker hands its changed partitions over, and worker 0 commits. `--once` is a single round
 //! that also waits for the model.
 
+mod erase;
 mod files;
 mod inspect;
 mod round;
+mod scan;
 mod shared;
 
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection
 use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
 
+pub use erase::{Receipt, erase};
 pub use inspect::{Basis, Status, compare, status};
+pub use scan::{Scan, scan};
 pub use shared::Stop;
 
 /// Why a job ended without doing what it was asked to.
@@ -159,8 +163,9 @@ pub fn run(
 
     let started = Instant::now();
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
+    let resume = shared::Resume::of(committer.previous(), settings.keep_state, &context.model_id);
     let target = shared::Target::Commit(Box::new(committer));
-    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, stop.clone()));
+    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, resume, stop.clone()));
     start_workers(&shared)?;
     shared.summary(started.elapsed())
 }

@@ -9,6 +9,8 @@ use contactflow_schemas::windows::Windows;
 use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+use crate::sink::PublishedSettings;
+
 /// How tables are laid out in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,6 +149,19 @@ impl JobSettings {
             let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             SettingsError::Invalid { path: shown, detail: format!("line {line}: {}", error.message()) }
         })
+    }
+
+    /// Settings that compute what is published below `output`, without inputs and without asking a model.
+    pub fn of_published(output: &str, workers: usize, published: Option<&PublishedSettings>) -> Self {
+        let published = published.cloned().unwrap_or_default();
+        Self {
+            output: output.to_owned(),
+            workers,
+            kpi: published.kpi,
+            kpi_tables: published.kpi_tables,
+            inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
+            ..Self::default()
+        }
     }
 
     /// The windows of the configured time zone.
