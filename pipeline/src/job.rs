@@ -11,7 +11,7 @@ use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{explain, scores};
+use contactflow_operators::scores::{cycles, explain, qualities, scores, topics};
 use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
@@ -83,15 +83,26 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         // Predictions, once per distinct text, and what they say about the turns that stand.
         // Without a model nothing is kept of what waits for one.
         let is_on = devices.is_some();
+        let has_quality = false;
         let predictions = match devices {
-            Some(devices) => infer(read.texts, backlog, move |wake| PooledModel::connect(&devices, index, wake)),
-            None => infer(read.texts, backlog, |_| NoModel::default()),
+            Some(devices) => {
+                infer(read.texts, backlog.clone(), move |wake| PooledModel::connect(&devices, index, wake))
+            }
+            None => infer(read.texts, backlog.clone(), |_| NoModel::default()),
         };
-        let scored = scores(conversations.turns.filter(move |_| is_on), predictions, &windows);
-        let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));
+        let turns = conversations.turns.filter(move |_| is_on);
+        let scored = scores(turns.clone(), conversations.labelled, predictions, &rules, &windows);
+        let of_messages = causes.clone();
+        let messages = scored.messages.inspect(move |(score, _, _)| explain(&of_messages, score));
+
+        // Cycles whose turns are all scored are asked for their quality, once per distinct sequence.
+        let cycles = cycles(turns, messages.clone(), has_quality, &windows, causes.clone());
+        let answers = infer(cycles.requests, backlog, |_| NoModel::default());
+        let quality = qualities(cycles.scores, answers, &windows, causes);
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
-        let contributions = contributions.concat(scored.contributions);
+        let contributions =
+            contributions.concat(scored.contributions).concat(cycles.contributions).concat(quality.contributions);
         let wanted = |grouping, window| {
             let is_watched = matches!((grouping, window), (Channel, Hour) | (AgentChannel, Day));
             is_watched || tables.publishes(Table::Kpi(grouping, window))
@@ -117,8 +128,10 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
             }
         }
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
+        views.topics(arrange_rows(topics(messages.clone(), &windows), |row| row.day, "TopicWindow"));
         views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"));
-        views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"));
+        views.conversation_scores(arrange_rows(quality.rows, |row| row.day, "ConversationScores"));
+        views.evaluations(arrange_rows(scored.evaluations, |row| row.day, "ModelEval"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
         Job { files, probe, views }
