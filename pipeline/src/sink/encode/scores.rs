@@ -39,12 +39,13 @@ pub fn encode_message_scores(scores: Vec<MessageScore>, model_id: &str) -> Resul
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
     let mut writer = TableWriter::new(table, rows.len())?;
-    for ((tenant, sent_at_ms, conversation, event_id, _), score) in rows {
+    for ((tenant, sent_at_ms, conversation, event_id, source), score) in rows {
         let turn = &score.turn;
         writer.text(tenant);
         writer.text(conversation);
         writer.int(turn.cycle);
         writer.text(turn.message_id.as_str());
+        writer.text(source);
         writer.text(event_id);
         writer.time(sent_at_ms);
         writer.text(turn.channel.as_str());

@@ -24,7 +24,7 @@ use super::lists::{ListColumn, Value};
 
 /// What files say wrote them. parquet-mr (Spark, Trino) distrusts text statistics of a writer whose string does not read
 /// `name version x`. The version is that of the bytes: it grows when equal rows are to give other bytes than before.
-const CREATED_BY: &str = "contactflow version 2";
+const CREATED_BY: &str = "contactflow version 3";
 /// zstd level.
 const ZSTD_LEVEL: i32 = 3;
 /// Rows of a row group: a multiple of [`BATCH_ROWS`], near DuckDB's own 122 880.
