@@ -9,7 +9,7 @@ mod evaluation;
 mod quality;
 mod topics;
 
-pub use cycles::{CycleScore, Cycles, Sequence, TurnRef, cycles};
+pub use cycles::{Asking, CycleScore, Cycles, Sequence, TurnRef, cycles};
 pub use evaluation::evaluations;
 pub use quality::{Qualities, qualities};
 pub use topics::topics;

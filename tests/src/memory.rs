@@ -23,7 +23,7 @@ use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, Model, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{cycles, qualities, scores, topics};
+use contactflow_operators::scores::{Asking, cycles, qualities, scores, topics};
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
 use contactflow_schemas::facts::{
@@ -45,7 +45,7 @@ use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use timely::dataflow::InputHandle;
-use timely::dataflow::operators::vec::Input;
+use timely::dataflow::operators::vec::{Input, ToStream};
 use timely::dataflow::operators::{Inspect, Probe};
 use timely::scheduling::SyncActivator;
 
@@ -215,14 +215,16 @@ fn run(
     let mut rows: InputHandle<Epoch, _> = InputHandle::new();
     let mut scored: InputHandle<Epoch, _> = InputHandle::new();
     let probe = worker.dataflow::<Epoch, _, _>(|scope| {
-        let net = deduplicate(scope.input_from(&mut rows));
+        let net = deduplicate(scope.input_from(&mut rows), ());
         let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
         let (turns, rules) = (measured.conversations.turns, KpiRules::default());
         let scores = scores(turns.clone(), measured.conversations.labelled, predictions, &rules, windows);
-        let cycles = cycles(turns, scores.messages.clone(), true, windows, Causes::default());
+        let asking = Asking { with_quality: true, round_of: |epoch| epoch / 3 };
+        let cycles = cycles(turns, scores.messages.clone(), asking, windows, Causes::default());
         let to = Arc::clone(shared);
-        let answers = infer(cycles.requests, Backlog::default(), move |wake| FakeJudge {
+        let known = Vec::new().to_stream(scope);
+        let answers = infer(cycles.requests, known, Backlog::default(), (), move |wake| FakeJudge {
             waiting: Vec::new(),
             idle: 0,
             shared: to,

@@ -36,7 +36,7 @@ use crate::epochs::{Epoch, EpochBuffer};
 pub struct Cycles<'scope> {
     /// Cycles with scored customer messages.
     pub scores: VecCollection<'scope, Epoch, CycleScore, isize>,
-    /// Sequences whose quality is wanted; one that comes again is sent again.
+    /// Sequences whose quality is wanted, as they stand at the end of a round; one that comes again is sent again.
     pub requests: Stream<'scope, Epoch, Vec<ConversationRequest>>,
     /// Contributions to the hourly cells.
     pub contributions: Contributions<'scope>,
@@ -270,28 +270,41 @@ fn row(key: &CycleKey, sentiments: &[Sentiment]) -> ConversationScore {
 /// One worker's cycles.
 struct Store {
     cycles: HashMap<CycleKey, Cycle, FastHash>,
+    /// Cycles whose sequence has changed in the round of this epoch or before.
+    changed: HashMap<CycleKey, Epoch, FastHash>,
     with_quality: bool,
     causes: Causes,
 }
 
-/// What changed in an epoch.
-#[derive(Default)]
-struct Effects {
-    scores: Vec<(CycleScore, isize)>,
-    requests: Vec<ConversationRequest>,
-}
+type CycleDiffs = Vec<(CycleScore, isize)>;
 
 impl Store {
-    fn process(&mut self, mut items: Vec<((CycleKey, Item), isize)>) -> Effects {
+    fn process(&mut self, epoch: Epoch, mut items: Vec<((CycleKey, Item), isize)>) -> CycleDiffs {
         consolidate(&mut items);
-        let mut effects = Effects::default();
+        let mut scores = CycleDiffs::new();
         for items in items.chunk_by(|((left, _), _), ((right, _), _)| left == right) {
-            self.change(items[0].0.0, items, &mut effects);
+            self.change(epoch, items[0].0.0, items, &mut scores);
         }
-        effects
+        scores
     }
 
-    fn change(&mut self, key: CycleKey, items: &[((CycleKey, Item), isize)], effects: &mut Effects) {
+    /// The sequences of cycles that have changed in rounds that are over.
+    fn requests(&mut self, is_over: impl Fn(Epoch) -> bool) -> Vec<ConversationRequest> {
+        let mut keys = Vec::new();
+        self.changed.retain(|key, epoch| {
+            let over = is_over(*epoch);
+            keys.extend(over.then_some(*key));
+            !over
+        });
+        let asked = keys.iter().filter_map(|key| {
+            let cycle = self.cycles.get(key)?;
+            let sequence = cycle.says(key, self.with_quality)?.sequence?;
+            Some(ConversationRequest { key: sequence.key, turns: cycle.inputs() })
+        });
+        asked.collect()
+    }
+
+    fn change(&mut self, epoch: Epoch, key: CycleKey, items: &[((CycleKey, Item), isize)], scores: &mut CycleDiffs) {
         let cycle = self.cycles.entry(key).or_default();
         let before = cycle.says(&key, self.with_quality);
         // What goes makes room first: a turn that changes is taken out and put back in.
@@ -301,8 +314,8 @@ impl Store {
         }
         let after = cycle.says(&key, self.with_quality);
         let asked = |score: &Option<CycleScore>| score.as_ref().and_then(|score| Some(score.sequence.as_ref()?.key));
-        if let Some(sequence) = asked(&after).filter(|_| asked(&before) != asked(&after)) {
-            effects.requests.push(ConversationRequest { key: sequence, turns: cycle.inputs() });
+        if asked(&after).is_some() && asked(&before) != asked(&after) {
+            self.changed.insert(key, epoch);
         }
         if cycle.is_empty() {
             self.cycles.remove(&key);
@@ -311,8 +324,8 @@ impl Store {
             for score in before.iter().chain(&after) {
                 explain(&self.causes, score, items);
             }
-            effects.scores.extend(before.map(|score| (score, -1)));
-            effects.scores.extend(after.map(|score| (score, 1)));
+            scores.extend(before.map(|score| (score, -1)));
+            scores.extend(after.map(|score| (score, 1)));
         }
     }
 }
@@ -334,11 +347,21 @@ fn explain(causes: &Causes, score: &CycleScore, items: &[((CycleKey, Item), isiz
     }
 }
 
-/// What cycles say of their turns, of which those in `messages` are answered. `with_quality` asks for their quality too.
+/// When the quality of cycles is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// Ever.
+    pub with_quality: bool,
+    /// The round of an epoch. What a cycle passes through within a round, while its rows are still being read, is not
+    /// worth asking about: requests are made when a round is over.
+    pub round_of: fn(Epoch) -> u64,
+}
+
+/// What cycles say of their turns, of which those in `messages` are answered.
 pub fn cycles<'scope>(
     turns: VecCollection<'scope, Epoch, Turn, isize>,
     messages: VecCollection<'scope, Epoch, MessageScore, isize>,
-    with_quality: bool,
+    asking: Asking,
     windows: &Windows,
     causes: Causes,
 ) -> Cycles<'scope> {
@@ -355,18 +378,33 @@ pub fn cycles<'scope>(
     let (requests_output, requests) = builder.new_output();
     let mut scores_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(scores_output);
     let mut requests_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(requests_output);
-    builder.build(move |_capabilities| {
-        let mut buffer = EpochBuffer::new(2);
-        let mut store = Store { cycles: HashMap::default(), with_quality, causes };
+    builder.build(move |mut capabilities| {
+        let mut buffer = EpochBuffer::new(1);
+        let Asking { with_quality, round_of } = asking;
+        let mut store = Store { cycles: HashMap::default(), changed: HashMap::default(), with_quality, causes };
+        // For requests: it follows the frontier, so nothing behind waits for the end of a round.
+        let mut held = capabilities.pop();
         move |frontiers| {
             input.for_each(|capability, rows: &mut Vec<_>| {
                 buffer.stash_updates(&capability, rows.drain(..).map(|(item, epoch, diff)| (epoch, (item, diff))));
             });
             while let Some(mut batch) = buffer.next_complete(&[&frontiers[0]]) {
-                let Effects { scores, requests } = store.process(batch.take_items().collect());
-                let scores = scores.into_iter().map(|(score, diff)| (score, batch.epoch, diff));
+                let items = batch.take_items().collect();
+                let scores = store.process(batch.epoch, items).into_iter();
+                let scores = scores.map(|(score, diff)| (score, batch.epoch, diff));
                 scores_output.activate().session(&batch.capabilities[0]).give_iterator(scores);
-                requests_output.activate().session(&batch.capabilities[1]).give_iterator(requests.into_iter());
+            }
+            let now = frontiers[0].frontier().first().copied();
+            if let Some(capability) = &mut held {
+                if let Some(now) = &now {
+                    capability.downgrade(now);
+                }
+                let is_over = |epoch| now.is_none_or(|now| round_of(now) > round_of(epoch));
+                let requests = store.requests(is_over).into_iter();
+                requests_output.activate().session(capability).give_iterator(requests);
+            }
+            if now.is_none() {
+                held = None;
             }
         }
     });
