@@ -18,7 +18,7 @@ pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
 pub use head::{Head, HeadMetadata};
-pub use scorer::{Scorer, TextScorer};
+pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{

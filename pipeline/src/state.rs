@@ -1,9 +1,10 @@
 //! The durable state: what a restarted job goes on from instead of reading its inputs again.
 //!
-//! Two base collections are kept, everything else follows from them:
+//! Three base collections are kept, everything else follows from them:
 //!
 //! - *deliveries*: every row, valid or rejected, that changed the ledger of net events ([`Journal`]), without its text;
-//! - *predictions*: what the model said of a text, by content key and model, so that no text is ever scored twice;
+//! - *predictions* and *qualities*: what the model said of a text, by content key, or of a sequence of turns, and which
+//!   model, so that neither is ever scored twice;
 //!
 //! and the *texts* that were read and not scored yet, which live until they are.
 //!
@@ -50,15 +51,23 @@ pub enum StateKind {
     Predictions,
     /// Texts that wait for a model.
     Texts,
+    /// What a model said of conversations.
+    Qualities,
 }
 
 impl StateKind {
+    /// True for what a model said.
+    pub fn is_of_a_model(self) -> bool {
+        matches!(self, Self::Predictions | Self::Qualities)
+    }
+
     /// Name of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deliveries => "deliveries",
             Self::Predictions => "predictions",
             Self::Texts => "texts",
+            Self::Qualities => "qualities",
         }
     }
 }

@@ -207,6 +207,9 @@ impl Eraser<'_> {
                     self.receipt.texts += u64::from(is_theirs);
                     if is_theirs { Edit::Drop } else { Edit::Keep }
                 })?,
+                // Scores of sequences of turns, by a hash of the whole sequence: they hold no identifier and no text, and
+                // without the turns nothing leads to them any more.
+                StateKind::Qualities => None,
             };
             self.receipt.state_files += u64::from(rewritten.is_some());
             match rewritten {

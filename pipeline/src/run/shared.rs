@@ -16,7 +16,7 @@ use crate::sink::{
     CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter,
     PublishedSettings, SourceFile,
 };
-use crate::state::{NewState, STATE, StateFile, StateJournal, StateKind, StateLedger, merge};
+use crate::state::{NewState, STATE, StateFile, StateJournal, StateLedger, merge};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -71,7 +71,7 @@ impl Resume {
         let Some((previous, state)) = previous.and_then(|previous| Some((previous, previous.state.as_ref()?))) else {
             return Self::default();
         };
-        let is_wanted = |file: &&StateFile| keep_state || file.kind == StateKind::Predictions;
+        let is_wanted = |file: &&StateFile| keep_state || file.kind.is_of_a_model();
         Self {
             state: state.iter().filter(is_wanted).cloned().collect(),
             read: if keep_state { previous.sources.clone() } else { Vec::new() },
