@@ -11,6 +11,7 @@ use std::time::Duration;
 use contactflow_operators::deduplicate::Incoming;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::Backlog;
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::prediction::TextRequest;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -90,6 +91,8 @@ pub struct Ingest {
     pub roots: Arc<Vec<Root>>,
     /// Rows per minor epoch and reader.
     pub epoch_rows: u64,
+    /// What is masked in texts.
+    pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
     /// Readers pause while more texts than this wait for the model.
@@ -139,7 +142,7 @@ impl Shift {
                 root: file.root,
                 path: file.path.as_str().into(),
             };
-            self.reader = Some((FileReader::open(root, &source), file.name));
+            self.reader = Some((FileReader::open(root, &source, ingest.masking), file.name));
         }
         if let Some((reader, name)) = &mut self.reader
             && !reader.next_chunk(out)?

@@ -120,6 +120,7 @@ pub fn run(
         ingest: Ingest {
             roots: Arc::new(roots),
             epoch_rows: settings.epoch_rows,
+            masking: settings.privacy.mask,
             texts: devices.is_some(),
             backlog_texts_max: settings.inference.backlog_texts_max,
             progress: Arc::clone(progress),

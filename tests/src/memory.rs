@@ -20,6 +20,7 @@ use contactflow_operators::scores::scores;
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
 use contactflow_schemas::facts::{Cell, CycleFacts, Grouping};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest, TextScores};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
@@ -98,7 +99,7 @@ fn inputs(rows: &[Row], score: Scorer) -> (Vec<Incoming>, Vec<Prediction>) {
     let mut requests: Vec<TextRequest> = Vec::new();
     let incoming = rows.iter().map(|row| {
         let origin = Origin { file: Symbol::new(&row.file), row: row.position + 1 };
-        match normalise_line(row.line.to_string().as_bytes(), origin) {
+        match normalise_line(row.line.to_string().as_bytes(), origin, &Masking::OFF) {
             Ok(normalised) => {
                 requests.extend(normalised.text);
                 Incoming::Delivery(normalised.delivery)
