@@ -13,8 +13,10 @@ const CARD_DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 const PHONE_DIGITS_MIN: usize = 7;
 /// A longer number is no phone number (E.164).
 const PHONE_DIGITS_MAX: usize = 15;
-/// Digits that make a word behind `order` or `#` a number.
+/// Digits that make a word behind `order` a number; one digit is a quantity, two with letters a code.
 const ORDER_DIGITS_MIN: usize = 3;
+/// Letters and digits that make a word with at least two digits a code.
+const ORDER_CODE_MIN: usize = 6;
 
 /// A regular expression of this module.
 fn regex(pattern: &str) -> Regex {
@@ -48,8 +50,11 @@ static ANNOUNCED: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// `#` and a number, or a code of letters and five digits or more.
-static CODE: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"#[ \t]?[A-Z]{0,4}[-_]?[0-9][0-9\-_/]{2,}\b|\b[A-Za-z]{1,6}[-_]?[0-9]{5,}[A-Za-z0-9\-_]*"));
+static CODE: LazyLock<Regex> = LazyLock::new(|| {
+    regex(
+        r"#[ \t]?[A-Z]{0,4}[-_]?[0-9][0-9\-_/]{2,}\b|\b[A-Za-z]{1,6}(?:[-_]?[0-9]{5,}|-[0-9]{4}-[0-9]+)[A-Za-z0-9\-_]*",
+    )
+});
 
 /// A name behind @. Names in Chinese characters end at a space or colon, as Weibo writes them.
 static HANDLE: LazyLock<Regex> = LazyLock::new(|| {
@@ -105,7 +110,9 @@ fn replace_orders(text: &str) -> Option<String> {
     let placeholder = Sensitive::Order.placeholder();
     let masked = ANNOUNCED.replace_all(text, |found: &Captures<'_>| {
         let (before, number) = (found.get(1).map_or("", |group| group.as_str()), &found[2]);
-        if digits(number).len() < ORDER_DIGITS_MIN || DAY.is_match(number) {
+        let digits = digits(number).len();
+        let is_number = digits >= ORDER_DIGITS_MIN || (digits > 1 && number.len() >= ORDER_CODE_MIN);
+        if !is_number || DAY.is_match(number) {
             return found[0].to_owned();
         }
         format!("{before}{placeholder}")
@@ -138,13 +145,13 @@ fn digits(text: &str) -> Vec<u32> {
     text.chars().filter_map(value).collect()
 }
 
-/// True when a card number stands in `digits`: beside an expiry date, for example.
+/// True when `digits` are a card number, or begin or end with one of the usual lengths: beside an expiry date, for
+/// example. Other parts of a long number would be valid by chance, one in ten.
 fn is_card(digits: &[u32]) -> bool {
-    (0..digits.len()).any(|start| {
-        CARD_DIGITS.rev().any(|count| digits.get(start..start + count).is_some_and(|window| luhn(window)))
-            // Windows inside a long number would be valid by chance, one in ten; only its beginning and end count.
-            && (start == 0 || CARD_DIGITS.contains(&(digits.len() - start)))
-    })
+    let count = digits.len();
+    let beside = [15, 16].into_iter().filter(|&usual| usual < count);
+    (CARD_DIGITS.contains(&count) && luhn(digits))
+        || beside.into_iter().any(|usual| luhn(&digits[..usual]) || luhn(&digits[count - usual..]))
 }
 
 /// The check of ISO/IEC 7812-1. A number of zeros passes it and is none.
