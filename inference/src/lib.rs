@@ -21,7 +21,7 @@ pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
 pub use head::{Head, HeadMetadata};
 pub use precision::{NumericProfile, Precision};
-pub use scorer::{Scorer, TextScorer};
+pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{

@@ -1,6 +1,6 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, SentimentLabel, TextRequest, TextScores};
+use contactflow_schemas::prediction::{Outcome, Prediction, Request, SentimentLabel, TextRequest, TextScores};
 use tch::{Device, Tensor};
 
 use crate::batching::{BatchInput, BatchShape, BatchShapes, BatchStats, Headroom};
@@ -73,10 +73,10 @@ pub(crate) fn model_id(text_encoder: &TextEncoder, head: &Head) -> String {
     format!("{}-{}-{}", head.metadata().name, short(&encoder), short(head_sha256))
 }
 
-/// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
-pub trait TextScorer {
-    /// One prediction per request, in the same order.
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction>;
+/// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
+pub trait DeviceScorer<R: Request = TextRequest> {
+    /// One answer per request, in the same order.
+    fn score(&mut self, requests: &[R]) -> Vec<R::Answer>;
 }
 
 /// The sentiment model on one device.
@@ -198,7 +198,7 @@ impl Scorer {
     }
 }
 
-impl TextScorer for Scorer {
+impl DeviceScorer for Scorer {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         Scorer::score(self, requests)
     }
