@@ -26,6 +26,8 @@ pub use raw::RawRow;
 pub enum Sensitive {
     /// An e-mail address; becomes `[email]`.
     Email,
+    /// `@name`; becomes `@user`.
+    Handle,
     /// A payment card number: 13 to 19 digits with a valid check digit (Luhn), grouped in any way; becomes `[card]`.
     Card,
     /// The number of an order, booking, ticket, parcel …: announced by such a word or by `#`, a code of letters and
@@ -33,13 +35,11 @@ pub enum Sensitive {
     Order,
     /// Seven or more digits that are no date, grouped in any way; becomes `[phone]`.
     Phone,
-    /// `@name`; becomes `@user`.
-    Handle,
 }
 
 impl Sensitive {
     /// All kinds, in the order in which they are looked for.
-    pub const ALL: [Self; 5] = [Self::Email, Self::Card, Self::Order, Self::Phone, Self::Handle];
+    pub const ALL: [Self; 5] = [Self::Email, Self::Handle, Self::Card, Self::Order, Self::Phone];
 
     /// What stands in its place: no placeholder is itself something that is masked.
     pub fn placeholder(self) -> &'static str {

@@ -1,6 +1,7 @@
 //! How sensitive things look. Rather one number too many is masked than one too few: a model loses little by reading
 //! `[phone]` where a price list stood.
 
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::{Captures, Match, Regex};
@@ -23,27 +24,21 @@ fn regex(pattern: &str) -> Regex {
     Regex::new(pattern).unwrap_or_else(|error| unreachable!("a pattern of this file does not compile: {error}"))
 }
 
-/// Letters, digits and signs of an address in any script but the Chinese, Japanese and Korean ones, which stand
-/// beside an address without a space.
-static EMAIL: LazyLock<Regex> = LazyLock::new(|| {
-    let part = r#"[^\s@＠<>()\[\]{},;:"'`|\\/!?=\x{2010}-\x{206F}\x{2E80}-\x{9FFF}\x{AC00}-\x{D7AF}\x{FF00}-\x{FFEF}]"#;
-    regex(&format!(r"{part}+[@＠](?:{part}+\.)+[\p{{L}}\p{{N}}--[\x{{2E80}}-\x{{9FFF}}]]{{2,}}"))
-});
-
 /// Two digits or more with at most three signs between each two, as people write numbers, and the sign before them.
 static NUMBER: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[+＋]?[(（]?[0-9０-９](?:[ \t\u{A0}.\-‐‑–—/()（）_]{0,3}[0-9０-９])+"));
 
 /// A day, which is no phone number.
-static DAY: LazyLock<Regex> =
-    LazyLock::new(|| regex(r"\b(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d)\b"));
+static DAY: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r"(?-u:\b(?:(?:19|20)\d\d[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:19|20)\d\d)\b)")
+});
 
 /// A word that announces a number, and the number, with at least one digit. The first group stays.
 static ANNOUNCED: LazyLock<Regex> = LazyLock::new(|| {
     regex(concat!(
-        r"(?i)(\b(?:orders?|booking|reservation|confirmation|reference|ref|tracking|parcel|shipment|invoice|ticket|case|",
-        r"claim|policy|account|acct|customer|member|contract|pnr|rma|bestellung|auftrag|rechnung|commande|pedido)\b",
-        r"[ \t]*(?:numbers?|no|nr|num|id|code|ref|reference|nummer)?\b[ \t]*[.:=#\-]*[ \t]*(?:is|was|ist)?[ \t]*[:#]*[ \t]*",
+        r"(?i)((?-u:\b)(?:orders?|booking|reservation|confirmation|reference|ref|tracking|parcel|shipment|invoice|ticket|case|",
+        r"claim|policy|account|acct|customer|member|contract|pnr|rma|bestellung|auftrag|rechnung|commande|pedido)(?-u:\b)",
+        r"[ \t]*(?:numbers?|no|nr|num|id|code|ref|reference|nummer)?(?-u:\b)[ \t]*[.:=#\-]*[ \t]*(?:is|was|ist)?[ \t]*[:#]*[ \t]*",
         r"|(?:订单|單號|单号|运单|快递|编号|訂單)[号號]?(?:码|是|为|為)?\s*[:：#]*\s*)",
         r"([a-z0-9\-_/]*[0-9][a-z0-9\-_/]*)",
     ))
@@ -51,14 +46,10 @@ static ANNOUNCED: LazyLock<Regex> = LazyLock::new(|| {
 
 /// `#` and a number, or a code of letters and five digits or more.
 static CODE: LazyLock<Regex> = LazyLock::new(|| {
-    regex(
-        r"#[ \t]?[A-Z]{0,4}[-_]?[0-9][0-9\-_/]{2,}\b|\b[A-Za-z]{1,6}(?:[-_]?[0-9]{5,}|-[0-9]{4}-[0-9]+)[A-Za-z0-9\-_]*",
-    )
-});
-
-/// A name behind @. Names in Chinese characters end at a space or colon, as Weibo writes them.
-static HANDLE: LazyLock<Regex> = LazyLock::new(|| {
-    regex(r"[@＠](?:[A-Za-z0-9_][\w.\-&&[\x00-\x7F]]*[\w&&[\x00-\x7F]]|[A-Za-z0-9_]|[\w\-]{1,20}([\s:：]|$))")
+    regex(concat!(
+        r"#[ \t]?[A-Z]{0,4}[-_]?[0-9][0-9\-_/]{2,}(?-u:\b)",
+        r"|(?-u:\b)[A-Za-z]{1,6}(?:[-_]?[0-9]{5,}|-[0-9]{4}-[0-9]+)[A-Za-z0-9\-_]*",
+    ))
 });
 
 /// False only where nothing can match: no digit and no @, in ASCII or full width (U+FF10 to U+FF20).
@@ -69,16 +60,88 @@ pub(super) fn may_match(text: &str) -> bool {
 /// `text` with every `kind` replaced, or nothing where there is none.
 pub(super) fn replace(kind: Sensitive, masking: &Masking, text: &str) -> Option<String> {
     let placeholder = kind.placeholder();
+    let has_digits = |least: usize| may_have_digits(text, least);
     match kind {
-        Sensitive::Email if text.contains(['@', '＠']) => replace_where(&EMAIL, text, |_| Some(placeholder)),
-        Sensitive::Handle if text.contains(['@', '＠']) => replace_handles(text),
-        Sensitive::Email | Sensitive::Handle => None,
-        Sensitive::Card => {
+        Sensitive::Email => replace_spans(text, email_at, placeholder),
+        Sensitive::Handle => replace_spans(text, handle_at, placeholder),
+        Sensitive::Card if has_digits(*CARD_DIGITS.start()) => {
             replace_where(&NUMBER, text, |number| is_card(&digits(number.as_str())).then_some(placeholder))
         }
-        Sensitive::Order => replace_orders(text),
-        Sensitive::Phone => replace_where(&NUMBER, text, |number| phone(masking, number.as_str())),
+        Sensitive::Order if has_digits(ORDER_DIGITS_MIN - 1) => replace_orders(text),
+        Sensitive::Phone if has_digits(PHONE_DIGITS_MIN) => {
+            replace_where(&NUMBER, text, |number| phone(masking, number.as_str()))
+        }
+        Sensitive::Card | Sensitive::Order | Sensitive::Phone => None,
     }
+}
+
+/// False only where `text` has fewer than `least` digits, of ASCII or full width.
+fn may_have_digits(text: &str, least: usize) -> bool {
+    text.bytes().filter(|byte| byte.is_ascii_digit() || *byte == 0xEF).nth(least.saturating_sub(1)).is_some()
+}
+
+/// `text` with what `span` finds around an @ replaced: it gets the text and the place of the @, and may look back as far as
+/// a place before which everything was dealt with.
+fn replace_spans(text: &str, span: fn(&str, usize, usize) -> Option<Range<usize>>, with: &str) -> Option<String> {
+    let mut masked = String::new();
+    let mut end = 0;
+    for (place, _) in text.match_indices(['@', '＠']) {
+        if place < end {
+            continue;
+        }
+        if let Some(found) = span(text, place, end) {
+            masked.push_str(&text[end..found.start]);
+            masked.push_str(with);
+            end = found.end;
+        }
+    }
+    if end == 0 {
+        return None;
+    }
+    masked.push_str(&text[end..]);
+    Some(masked)
+}
+
+/// The bytes of the character that begins at `place`.
+fn width(text: &str, place: usize) -> usize {
+    text[place..].chars().next().map_or(0, char::len_utf8)
+}
+
+/// True for what an address consists of, in any script but the Chinese, Japanese and Korean ones, which stand beside an
+/// address without a space.
+fn is_of_address(letter: char) -> bool {
+    let is_sign = matches!(letter, '.' | '_' | '%' | '+' | '-' | '&' | '*' | '$' | '^' | '~' | '#');
+    is_sign
+        || (letter.is_alphanumeric()
+            && !matches!(letter, '\u{2E80}'..='\u{D7FF}' | '\u{F900}'..='\u{FAFF}' | '\u{FF00}'..='\u{FFEF}'))
+}
+
+/// The e-mail address around the @ at `place`: something before it and a domain with a dot behind it.
+fn email_at(text: &str, place: usize, from: usize) -> Option<Range<usize>> {
+    let before = &text[from..place];
+    let local = before.len() - before.trim_end_matches(is_of_address).len();
+    let behind = &text[place + width(text, place)..];
+    let domain = &behind[..behind.len() - behind.trim_start_matches(is_of_address).len()];
+    let domain = domain.trim_end_matches(['.', '-', '_', '*', '#', '+', '&', '^', '~', '$', '%']);
+    let (host, top) = domain.rsplit_once('.')?;
+    let is_domain = !host.is_empty() && top.chars().count() > 1;
+    let end = place + width(text, place) + domain.len();
+    (local > 0 && is_domain).then_some(place - local..end)
+}
+
+/// The name behind the @ at `place`. Names in other scripts end at a space or colon, as Weibo writes them: where they end
+/// otherwise, nobody knows.
+fn handle_at(text: &str, place: usize, _: usize) -> Option<Range<usize>> {
+    const LETTERS_MAX: usize = 20;
+    let start = place + width(text, place);
+    let behind = &text[start..];
+    let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '_' | '.' | '-');
+    let name = behind[..behind.len() - behind.trim_start_matches(is_of_name).len()].trim_end_matches(['.', '-']);
+    if name.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '_') {
+        return Some(place..start + name.len());
+    }
+    let (end, letter) = behind.char_indices().take(LETTERS_MAX + 1).find(|(_, letter)| !letter.is_alphanumeric())?;
+    (end > 0 && (letter.is_whitespace() || matches!(letter, ':' | '：'))).then_some(place..start + end)
 }
 
 /// `text` with the matches replaced for which there is a replacement.
@@ -97,13 +160,6 @@ fn replace_where(pattern: &Regex, text: &str, with: impl Fn(Match<'_>) -> Option
     }
     masked.push_str(&text[end..]);
     Some(masked)
-}
-
-fn replace_handles(text: &str) -> Option<String> {
-    let masked = HANDLE.replace_all(text, |found: &Captures<'_>| {
-        format!("{}{}", Sensitive::Handle.placeholder(), found.get(1).map_or("", |end| end.as_str()))
-    });
-    (masked != text).then(|| masked.into_owned())
 }
 
 fn replace_orders(text: &str) -> Option<String> {

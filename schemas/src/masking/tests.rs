@@ -77,7 +77,7 @@ fn each_kind_can_be_switched() {
     let masking: Masking = serde_json::from_str(r#"["phone", "handle"]"#).unwrap();
     assert_eq!(masking, Masking::of(&[Sensitive::Phone, Sensitive::Handle]));
     assert_eq!(serde_json::from_str::<Masking>(r#""off""#).unwrap(), Masking::OFF);
-    assert_eq!(serde_json::to_string(&masking).unwrap(), r#"["phone","handle"]"#);
+    assert_eq!(serde_json::to_string(&masking).unwrap(), r#"["handle","phone"]"#);
     assert!(serde_json::from_str::<Masking>(r#"["names"]"#).is_err());
     assert!(serde_json::from_str::<Masking>(r#""on""#).unwrap_err().to_string().contains("off"));
 }
