@@ -73,6 +73,7 @@ impl JobContext {
                 roots: Arc::new(roots),
                 objects,
                 epoch_rows: settings.epoch_rows,
+                masking: settings.privacy.mask,
                 texts: devices.is_some(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 progress: Arc::clone(progress),
