@@ -239,7 +239,9 @@ fn run(
         for (grouping, window, cells) in cells.into_tables() {
             let to = Arc::clone(shared);
             let sink = move |(cell, _, diff): &(Cell, Epoch, contactflow_operators::difference::TallyDiff)| {
-                lock(&to).cells.entry((grouping, window, *cell)).or_default().add(&diff.0);
+                // Cells may be finer than the rows of their table.
+                let row = Cell { group: grouping.of(cell.group), ..*cell };
+                lock(&to).cells.entry((grouping, window, row)).or_default().add(&diff.0);
             };
             cells.as_collection(|cell, ()| *cell).inner.inspect(sink).probe_with(&probe);
         }
