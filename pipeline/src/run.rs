@@ -54,7 +54,10 @@ impl JobError {
             self,
             Self::Settings(_)
                 | Self::Store(
-                    StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
+                    StoreError::BadUrl { .. }
+                        | StoreError::Configuration { .. }
+                        | StoreError::Missing { .. }
+                        | StoreError::NoBucket { .. }
                 )
                 | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
         )
@@ -106,10 +109,12 @@ pub fn run(
     crate::sources::list_event_files(&roots)?;
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
-    let objects: Arc<dyn Objects> = Arc::new(output);
+    let objects: Arc<dyn Objects> = Arc::new(output.clone());
     let windows = settings.windows()?;
     let causes = Causes::default();
     let mut committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
+    // Only after the claim: until then another job may be writing.
+    output.clear_partial_files()?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), windows.clone());
     }

@@ -163,6 +163,14 @@ impl Committer {
         self.live.get(path)
     }
 
+    /// Fails when another job holds the root, so that a job without anything to commit ends too.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`]; those of the store.
+    pub fn check_root(&self) -> Result<(), CommitError> {
+        fence::check(&*self.objects, &self.root_url, &self.claim)
+    }
+
     /// A handle through which workers hand over partitions.
     pub fn writer(&self) -> PartitionWriter {
         self.writer.clone()

@@ -21,10 +21,14 @@ impl Head {
     pub(super) fn read(objects: &dyn Objects, root_url: &str) -> Result<Self, CommitError> {
         let manifests = objects.list(MANIFESTS)?;
         let newest = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
-        let manifest = match newest {
+        let mut manifest = match newest {
             Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit))?,
             None => None,
         };
+        // A listing may be out of date; a read is not.
+        while let Some(next) = read_manifest(objects, root_url, &Manifest::path(newest_of(&manifest) + 1))? {
+            manifest = Some(next);
+        }
         let (mut data, mut foreign) = (Vec::new(), None);
         for table in Table::all().filter(|table| !table.is_history()) {
             for object in objects.list(table.name())? {
@@ -57,6 +61,10 @@ impl Head {
         let missing = manifest.inputs_missing_in(inputs);
         if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root(), missing }) }
     }
+}
+
+fn newest_of(manifest: &Option<Manifest>) -> u64 {
+    manifest.as_ref().map_or(0, |manifest| manifest.commit)
 }
 
 /// The content that is known to be in the store: files whose version is still the one the manifest recorded.
