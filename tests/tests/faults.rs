@@ -2,7 +2,10 @@
 //!
 //! `CONTACTFLOW_ROUNDS=50` and `CONTACTFLOW_SEED=77` try more, and other ones.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -54,11 +57,11 @@ fn tables_survive_kills_among_failing_requests() -> Result<()> {
     Ok(())
 }
 
-/// A root on the server, opened without the environment.
-fn root(server: &ObjectServer, prefix: &str) -> Result<Root> {
+/// A root on a server, opened without this process's environment.
+fn root(environment: &[(String, String)], prefix: &str) -> Result<Root> {
     _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = AmazonS3Builder::new().with_bucket_name("contactflow");
-    for (name, value) in server.environment() {
+    for (name, value) in environment {
         builder = builder.with_config(name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>()?, value);
     }
     Ok(Root::over(Arc::new(builder.build()?), "s3://contactflow", prefix))
@@ -69,7 +72,7 @@ fn root(server: &ObjectServer, prefix: &str) -> Result<Root> {
 fn a_conditional_write_has_one_winner_who_knows_it() -> Result<()> {
     let store = Store::start(Kind::S3)?.context("the S3 server is always there")?;
     let server = store.server().context("it is one")?;
-    let root = root(server, "race")?;
+    let root = root(&server.environment(), "race")?;
     for round in 0..8 {
         server.set_faults(if round % 2 == 0 { Faults::default() } else { Faults::tenth(round) });
         let name = format!("claims/{round}.json");
@@ -95,7 +98,7 @@ fn objects_survive_failing_requests_and_a_restart_of_the_server() -> Result<()> 
     let server = ObjectServer::start(folder.path(), &options)?;
     server.create_bucket("contactflow")?;
     server.set_faults(Faults { staleness: Duration::ZERO, ..Faults::tenth(11) });
-    let objects = root(&server, "objects")?;
+    let objects = root(&server.environment(), "objects")?;
     let content =
         |number: usize| Bytes::from(vec![number as u8; if number == 5 { (8 << 20) + 17 } else { 1 + number }]);
     let names: Vec<String> = (0..10).map(|number| format!("table/date=2024-01-{number:02}/part-0.parquet")).collect();
@@ -118,7 +121,7 @@ fn objects_survive_failing_requests_and_a_restart_of_the_server() -> Result<()> 
     drop(server);
 
     let server = ObjectServer::start(folder.path(), &options)?;
-    let objects = root(&server, "objects")?;
+    let objects = root(&server.environment(), "objects")?;
     check(&objects)?;
     Objects::delete(&objects, &names[0])?;
     Objects::delete(&objects, &names[0])?;
@@ -126,5 +129,52 @@ fn objects_survive_failing_requests_and_a_restart_of_the_server() -> Result<()> 
     server.delete_bucket("contactflow")?;
     let error = Objects::list(&objects, "table").err().context("a bucket that is gone is no empty folder")?;
     ensure!(error.to_string().contains("does not exist"), "{error}");
+    Ok(())
+}
+
+/// The server as a process of its own, killed with `kill -9` while it is written to: what it answered stays.
+#[test]
+fn what_the_server_answered_survives_its_death() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let start = || -> Result<(Child, Vec<(String, String)>)> {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_s3-test-server"));
+        let mut child = command.arg(folder.path()).arg("contactflow").stdout(Stdio::piped()).spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("the output is piped")?).lines();
+        let variables = lines.take(5).map(|line| {
+            let line = line?;
+            let (name, value) = line.split_once('=').context("NAME=value")?;
+            Ok((name.to_owned(), value.to_owned()))
+        });
+        let variables = variables.collect::<Result<_>>()?;
+        Ok((child, variables))
+    };
+    let (mut child, environment) = start()?;
+    let objects = root(&environment, "objects")?;
+    let answered = AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Until the server dies.
+            while objects
+                .put(&objects.at(&answered.load(Ordering::SeqCst).to_string()), Bytes::from(vec![7; 50_000]))
+                .is_ok()
+            {
+                answered.fetch_add(1, Ordering::SeqCst);
+            }
+        });
+        while answered.load(Ordering::SeqCst) < 20 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        child.kill()
+    })?;
+    child.wait()?;
+
+    let (mut child, environment) = start()?;
+    let objects = root(&environment, "objects")?;
+    let listed = objects.list(&objects.at(""))?;
+    let answered = answered.into_inner();
+    ensure!((answered..=answered + 1).contains(&listed.len()), "{answered} answered, {} there", listed.len());
+    ensure!(listed.iter().all(|meta| meta.size == 50_000), "half of an object: {listed:?}");
+    child.kill()?;
+    child.wait()?;
     Ok(())
 }
