@@ -19,16 +19,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn read(objects: &dyn Objects, root_url: &str) -> Result<Self, CommitError> {
-        let manifests = objects.list(MANIFESTS)?;
-        let newest = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
-        let mut manifest = match newest {
-            Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit))?,
-            None => None,
-        };
-        // A listing may be out of date; a read is not.
-        while let Some(next) = read_manifest(objects, root_url, &Manifest::path(newest_of(&manifest) + 1))? {
-            manifest = Some(next);
-        }
+        let manifest = newest_manifest(objects, root_url)?;
         let (mut data, mut foreign) = (Vec::new(), None);
         for table in Table::all().filter(|table| !table.is_history()) {
             for object in objects.list(table.name())? {
@@ -58,13 +49,13 @@ impl Head {
                 _ => Ok(()),
             };
         };
+        if manifest.state.is_some() {
+            // What was read is kept: a job goes on from it whatever it reads next.
+            return Ok(());
+        }
         let missing = manifest.inputs_missing_in(inputs);
         if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root(), missing }) }
     }
-}
-
-fn newest_of(manifest: &Option<Manifest>) -> u64 {
-    manifest.as_ref().map_or(0, |manifest| manifest.commit)
 }
 
 /// The content that is known to be in the store: files whose version is still the one the manifest recorded.
@@ -74,6 +65,19 @@ pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> Hash
         Some((file.path.clone(), file.sha256.clone()))
     };
     data.iter().filter_map(known).collect()
+}
+
+/// The manifest of the newest commit, if there is one.
+pub(super) fn newest_manifest(objects: &dyn Objects, root_url: &str) -> Result<Option<Manifest>, CommitError> {
+    let manifests = objects.list(MANIFESTS)?;
+    let listed = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
+    let read = |commit| read_manifest(objects, root_url, &Manifest::path(commit));
+    let mut newest = listed.map(read).transpose()?.flatten();
+    // A listing may be out of date; a read is not.
+    while let Some(next) = read(newest.as_ref().map_or(0, |newest| newest.commit) + 1)? {
+        newest = Some(next);
+    }
+    Ok(newest)
 }
 
 /// The manifest called `name`, if there is one.
