@@ -151,19 +151,12 @@ pub fn run(
     crate::sources::list_event_files(&roots)?;
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
-<<<<<<< HEAD
     let objects: Arc<dyn Objects> = Arc::new(output.clone());
-    let windows = settings.windows()?;
-    let causes = Causes::default();
-    let mut committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
-    // Only after the claim: until then another job may be writing.
-    output.clear_partial_files()?;
-=======
-    let objects: Arc<dyn Objects> = Arc::new(output);
     let causes = Causes::default();
     let mut committer = Committer::open(Arc::clone(&objects), &output_url, &shared::writer_id(), &inputs)?;
+    // Only after the claim: until then another job may be writing.
+    output.clear_partial_files()?;
     take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
->>>>>>> main
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);
     }

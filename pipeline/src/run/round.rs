@@ -117,7 +117,7 @@ fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Plan,
             return Ok(plan);
         }
         if checked_at.elapsed() >= ROOT_CHECK {
-            shared.ledger().committer.check_root()?;
+            shared.check_root()?;
             checked_at = Instant::now();
         }
         let until = Instant::now() + interval;
