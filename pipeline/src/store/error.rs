@@ -27,6 +27,12 @@ pub enum StoreError {
         /// What was looked for.
         url: String,
     },
+    /// The bucket, container or folder has to be created, or its name corrected.
+    #[error("the bucket, container or folder of {url} does not exist (any more); create it, then start the job again")]
+    NoBucket {
+        /// What was written or listed.
+        url: String,
+    },
     /// Access has to be granted.
     #[error(
         "access to {url} was refused ({detail}); check the credentials in the environment, or the permissions of the file"
@@ -55,14 +61,38 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// The error of a request that needs no object to be there: what is missing then is the bucket.
+    pub(super) fn on_write(self) -> Self {
+        match self {
+            Self::Missing { url } => Self::NoBucket { url },
+            other => other,
+        }
+    }
+}
+
 /// The cause behind the layers of an error, on one line, without the queries of URLs, which may hold signatures.
 pub(super) fn innermost(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let line = redacted(&cause.to_string().replace(['\n', '\r'], " "));
+    let line = redacted(&told(&cause.to_string()).replace(['\n', '\r'], " "));
     line.chars().take(300).collect()
+}
+
+/// What an answer of a store says, without the XML around it and the signature that some repeat in it.
+fn told(text: &str) -> String {
+    let element = |name: &str| {
+        let (_, rest) = text.split_once(&format!("<{name}>"))?;
+        rest.split_once('<').map(|(content, _)| content)
+    };
+    let Some(code) = element("Code") else { return text.to_owned() };
+    let status = text.split(": ").next().unwrap_or_default();
+    match element("Message") {
+        Some(message) => format!("{status}: {code}: {message}"),
+        None => format!("{status}: {code}"),
+    }
 }
 
 /// `text` without what may be secret in URLs: user information and queries.

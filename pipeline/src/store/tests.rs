@@ -1,6 +1,6 @@
 //! Tests of stores: names, blocking access, and what the errors say.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
