@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{InferenceError, Result};
+use crate::precision::Precision;
 
 /// Folder of the default encoder below the cache folder of `deploy/setup.sh`.
 const DEFAULT_ENCODER: &str = "models/all-MiniLM-L6-v2";
@@ -19,6 +20,8 @@ pub struct ModelConfig {
     pub encoder_sha256: Option<String>,
     /// Head file; the built-in sentiment head if absent.
     pub head_file: Option<PathBuf>,
+    /// `fp32`, `fp16` or `bf16`; default: fp32 on CPUs, fp16 on CUDA. Part of the model id.
+    pub precision: Option<Precision>,
     /// Texts are cut at this many tokens, `[CLS]` and `[SEP]` included.
     pub max_tokens: usize,
     /// Tokens computed per batch, padding counted. One batch is also what a lonely text costs.
@@ -31,6 +34,7 @@ impl Default for ModelConfig {
             encoder_dir: default_encoder_dir(),
             encoder_sha256: None,
             head_file: None,
+            precision: None,
             max_tokens: 128,
             batch_tokens: 512,
         }

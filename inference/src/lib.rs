@@ -6,6 +6,8 @@ mod device;
 mod encoder;
 mod error;
 mod head;
+mod packing;
+mod precision;
 mod quantise;
 mod scorer;
 mod tokenizer;
@@ -18,7 +20,8 @@ pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
 pub use head::{Head, HeadMetadata};
-pub use scorer::{Scorer, TextScorer};
+pub use precision::{NumericProfile, Precision};
+pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{

@@ -1,13 +1,14 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, SentimentLabel, TextRequest, TextScores};
+use contactflow_schemas::prediction::{Outcome, Prediction, Request, SentimentLabel, TextRequest, TextScores};
 use tch::{Device, Tensor};
 
-use crate::batching::{BatchInput, BatchShape, BatchShapes, BatchStats};
+use crate::batching::{BatchInput, BatchShape, BatchShapes, BatchStats, Headroom};
 use crate::config::ModelConfig;
 use crate::encoder::Encoder;
 use crate::error::{InferenceError, Result};
 use crate::head::Head;
+use crate::precision::NumericProfile;
 use crate::quantise::{quantise, softmax};
 use crate::tokenizer::{TextTokenizer, TokenizedText};
 use crate::weights::sha256_hex;
@@ -26,6 +27,7 @@ pub(crate) struct TextEncoder {
 impl TextEncoder {
     pub(crate) fn load(config: &ModelConfig, device: Device) -> Result<Self> {
         let encoder = Encoder::load(&config.encoder_dir, config.encoder_sha256.as_deref(), device)?;
+        let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
         config.check_max_tokens(encoder.config().max_position_embeddings)?;
         let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?;
         let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
@@ -71,10 +73,10 @@ pub(crate) fn model_id(text_encoder: &TextEncoder, head: &Head) -> String {
     format!("{}-{}-{}", head.metadata().name, short(&encoder), short(head_sha256))
 }
 
-/// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
-pub trait TextScorer {
-    /// One prediction per request, in the same order.
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction>;
+/// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
+pub trait DeviceScorer<R: Request = TextRequest> {
+    /// One answer per request, in the same order.
+    fn score(&mut self, requests: &[R]) -> Vec<R::Answer>;
 }
 
 /// The sentiment model on one device.
@@ -86,6 +88,7 @@ pub struct Scorer {
     text_encoder: TextEncoder,
     head: Head,
     model_id: String,
+    headroom: Headroom,
     stats: BatchStats,
 }
 
@@ -115,10 +118,11 @@ impl Scorer {
             )));
         }
         let model_id = model_id(&text_encoder, &head);
-        Ok(Self { text_encoder, head, model_id, stats: BatchStats::default() })
+        Ok(Self { text_encoder, head, model_id, headroom: Headroom::default(), stats: BatchStats::default() })
     }
 
-    /// `sentiment-<encoder>-<head>`: changes whenever a score could, except between kinds of devices.
+    /// `sentiment-<encoder>-<head>`: changes whenever a score could, except between numeric profiles; what is published
+    /// has the profile at its end ([`DevicePool::model_id`](crate::DevicePool::model_id)).
     pub fn model_id(&self) -> &str {
         &self.model_id
     }
@@ -162,17 +166,16 @@ impl Scorer {
         predictions
     }
 
-    /// Outcomes of one batch, one per member. If the batch fails as a whole, its members are tried one by one, in the
-    /// same shape, so that only the culprit fails.
+    /// Outcomes of one batch, one per member.
     fn score_batch(&mut self, members: &[&TokenizedText], shape: BatchShape) -> Vec<Outcome> {
-        match self.logits(members, shape) {
-            Ok(rows) => rows.into_iter().map(|row| self.outcome(&row)).collect(),
-            Err(error) if members.len() <= 1 => vec![Outcome::Failed(error.to_string()); members.len()],
-            Err(error) => {
-                tracing::warn!(%error, texts = members.len(), "a batch failed; scoring its texts one by one");
-                members.iter().flat_map(|&member| self.score_batch(&[member], shape)).collect()
-            }
-        }
+        let mut headroom = self.headroom;
+        let rows = headroom.run(members, shape, &mut |part, shape| self.logits(part, shape));
+        self.headroom = headroom;
+        let outcome = |row: Result<Vec<f32>>| match row {
+            Ok(row) => self.outcome(&row),
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        rows.into_iter().map(outcome).collect()
     }
 
     fn logits(&mut self, members: &[&TokenizedText], shape: BatchShape) -> Result<Vec<Vec<f32>>> {
@@ -195,7 +198,7 @@ impl Scorer {
     }
 }
 
-impl TextScorer for Scorer {
+impl DeviceScorer for Scorer {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         Scorer::score(self, requests)
     }
