@@ -21,7 +21,7 @@ use object_store::{GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, Pu
 use url::Url;
 
 pub use self::error::StoreError;
-use self::error::{innermost, redacted};
+use self::error::{Refusal, innermost, redacted, refusal};
 use self::retry::{CLIENT_TIMEOUTS, bounded, persistently, retries};
 
 /// Larger objects are uploaded in parts of this size, so that a slow line does not run into the timeout of a request.
@@ -305,6 +305,8 @@ impl Root {
     fn failed(&self, path: &Path, error: &object_store::Error) -> StoreError {
         let (url, detail) = (self.name_of(path), innermost(error));
         match error {
+            _ if refusal(error) == Some(Refusal::NoBucket) => StoreError::NoBucket { url },
+            _ if refusal(error) == Some(Refusal::Denied) => StoreError::Denied { url, detail },
             object_store::Error::NotFound { .. } => StoreError::Missing { url },
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 StoreError::Denied { url, detail }

@@ -255,9 +255,12 @@ impl Campaign {
                 None => Some(DiskWatch::start(&self.tables()?, move |n| counted.store(n, Ordering::Relaxed))?),
                 Some(_) => None,
             };
+            let claims = Commits::read(&self.tables()?)?.claims;
             let mut job = self.job.start(mode, workers)?;
             if mode == Mode::Follow {
-                job.wait_until(|| self.all_is_read())?;
+                // Before it claims the root a job does not listen for signals.
+                let has_begun = || Ok(Commits::read(&self.tables()?)?.claims > claims);
+                job.wait_until(|| Ok(has_begun()? && self.all_is_read()?))?;
                 if job.ended()?.is_none() {
                     job.stop()?;
                 }

@@ -155,7 +155,7 @@ impl Job {
     }
 }
 
-/// The program as a [`Runner`] on a store.
+/// The program as a [`Runner`] on a store. One per store: it numbers its runs.
 pub struct Program<'s> {
     store: &'s Store,
     runs: AtomicUsize,
@@ -292,6 +292,8 @@ pub struct Commits {
     pub sources: Vec<String>,
     /// Commits with a row of their own in table `commits`.
     pub rows: Vec<u64>,
+    /// How many jobs have claimed the root so far.
+    pub claims: u64,
 }
 
 impl Commits {
@@ -315,7 +317,8 @@ impl Commits {
         let newest = numbers(manifests.clone(), "", ".json")?.last().copied().unwrap_or(0);
         let mut sources = Vec::new();
         if newest > 0 {
-            let manifest = std::fs::read(manifests.join(format!("{newest:020}.json")))?;
+            let path = manifests.join(format!("{newest:020}.json"));
+            let manifest = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             let manifest: serde_json::Value = serde_json::from_slice(&manifest)?;
             let names = manifest["sources"].as_array().context("a manifest lists its sources")?;
             let name = |source: &serde_json::Value| {
@@ -323,6 +326,7 @@ impl Commits {
             };
             sources = names.iter().map(name).collect();
         }
-        Ok(Self { newest, sources, rows: numbers(root.join("commits"), "part-", ".parquet")? })
+        let claims = numbers(root.join("_contactflow/fence"), "", ".json")?.last().copied().unwrap_or(0);
+        Ok(Self { newest, sources, rows: numbers(root.join("commits"), "part-", ".parquet")?, claims })
     }
 }

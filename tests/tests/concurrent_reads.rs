@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
@@ -174,6 +175,7 @@ fn readers_beside_the_job_see_no_row_twice() -> Result<()> {
         let read = || -> Result<()> {
             let mut reader = Reader::default();
             while !ends.load(Ordering::Relaxed) {
+                std::thread::sleep(Duration::from_millis(1));
                 match picture(&root) {
                     Some(files) => {
                         reader.check(files)?;

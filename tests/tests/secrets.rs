@@ -63,7 +63,12 @@ fn cases() -> Vec<Case> {
     vec![
         case("well", Faults::default(), &[], &[]),
         case("faults", Faults { stale: 0, ..Faults::tenth(1) }, &[], &[]),
-        case("refused", Faults::default(), &[("AWS_SECRET_ACCESS_KEY", "canary0SecretKey0canaryX")], &["was refused"]),
+        case(
+            "refused",
+            Faults::default(),
+            &[("AWS_SECRET_ACCESS_KEY", "canary0SecretKey0canaryX")],
+            &["was refused", "SignatureDoesNotMatch"],
+        ),
         case("unknown key", Faults::default(), &[("AWS_ACCESS_KEY_ID", "nobody")], &["was refused"]),
         case("busy", always(|faults| &mut faults.unavailable), &[], &["cannot be reached", "SlowDown"]),
         case("cut", always(|faults| &mut faults.cut), &[], &["cannot be reached"]),

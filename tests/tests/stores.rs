@@ -15,10 +15,9 @@ use contactflow_tests::stores::{Kind, Store};
 use contactflow_tests::tables::read_tables;
 
 /// Scenarios that a store is tried on: every so many of all.
-const SCENARIOS_EVERY: usize = 18;
+const SCENARIOS_EVERY: usize = 30;
 
-fn scenarios_hold(store: &Store) -> Result<()> {
-    let program = Program::on(store);
+fn scenarios_hold(program: &Program) -> Result<()> {
     let scenarios = load_all(&folder())?;
     for scenario in scenarios.iter().filter(|scenario| !scenario.needs_scores()).step_by(SCENARIOS_EVERY) {
         let options = RunOptions {
@@ -34,8 +33,8 @@ fn scenarios_hold(store: &Store) -> Result<()> {
 }
 
 /// Histories in one run and file by file.
-fn histories_hold(store: &Store) -> Result<()> {
-    let (program, product) = (Program::on(store), Product::new()?);
+fn histories_hold(program: &Program) -> Result<()> {
+    let product = Product::new()?;
     for seed in seeds(4) {
         let rows = split(&history(seed, Size::default()), 3, seed);
         let tables = (0..3).map(|number| KPI_TABLES[(seed as usize * 5 + number * 7) % KPI_TABLES.len()].name);
@@ -57,8 +56,9 @@ fn histories_hold(store: &Store) -> Result<()> {
 fn holds_on(kind: Kind) -> Result<()> {
     // Pages of seven keys: listings of several pages are the rule.
     let Some(store) = Store::start_with(kind, &Options { page_keys: 7, ..Options::default() })? else { return Ok(()) };
-    scenarios_hold(&store)?;
-    histories_hold(&store)
+    let program = Program::on(&store);
+    scenarios_hold(&program)?;
+    histories_hold(&program)
 }
 
 #[test]

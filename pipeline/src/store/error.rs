@@ -71,28 +71,60 @@ impl StoreError {
     }
 }
 
-/// The cause behind the layers of an error, on one line, without the queries of URLs, which may hold signatures.
-pub(super) fn innermost(error: &object_store::Error) -> String {
+/// What a store refuses for good, however often it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no such bucket or container.
+    NoBucket,
+    /// The credentials do not open it.
+    Denied,
+}
+
+/// The refusal an error stands for, by the code that S3, Azure and Google Cloud Storage put into their answers:
+/// `object_store` tells listings that are refused like servers that are ill.
+pub(super) fn refusal(error: &object_store::Error) -> Option<Refusal> {
+    match element(&cause(error), "Code")?.as_str() {
+        "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted" => Some(Refusal::NoBucket),
+        "AccessDenied"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId"
+        | "InvalidToken"
+        | "ExpiredToken"
+        | "AuthenticationFailed"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch" => Some(Refusal::Denied),
+        _ => None,
+    }
+}
+
+/// The cause behind the layers of an error.
+fn cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let line = redacted(&told(&cause.to_string()).replace(['\n', '\r'], " "));
+    cause.to_string()
+}
+
+/// The cause on one line, without the queries of URLs, which may hold signatures.
+pub(super) fn innermost(error: &object_store::Error) -> String {
+    let line = redacted(&told(&cause(error)).replace(['\n', '\r'], " "));
     line.chars().take(300).collect()
 }
 
 /// What an answer of a store says, without the XML around it and the signature that some repeat in it.
 fn told(text: &str) -> String {
-    let element = |name: &str| {
-        let (_, rest) = text.split_once(&format!("<{name}>"))?;
-        rest.split_once('<').map(|(content, _)| content)
-    };
-    let Some(code) = element("Code") else { return text.to_owned() };
-    let status = text.split(": ").next().unwrap_or_default();
-    match element("Message") {
-        Some(message) => format!("{status}: {code}: {message}"),
-        None => format!("{status}: {code}"),
+    match (element(text, "Code"), element(text, "Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code,
+        (None, _) => text.to_owned(),
     }
+}
+
+/// The content of the first XML element called `name`.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once('<').map(|(content, _)| content.to_owned())
 }
 
 /// `text` without what may be secret in URLs: user information and queries.

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 
+use super::error::refusal;
+
 /// Longest wait for one answer of a store, retries included: a dead endpoint is an error after this long.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(18);
 /// No retry starts later than this after the first attempt of a request.
@@ -71,5 +73,6 @@ where
 /// True for failures that say nothing about the request itself. A 409 is one of them: another write of the same object
 /// was on its way.
 fn may_pass(error: &object_store::Error) -> bool {
-    matches!(error, object_store::Error::Generic { .. } | object_store::Error::AlreadyExists { .. })
+    let passes = matches!(error, object_store::Error::Generic { .. } | object_store::Error::AlreadyExists { .. });
+    passes && refusal(error).is_none()
 }
