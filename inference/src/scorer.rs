@@ -1,6 +1,6 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, SentimentLabel, TextRequest};
+use contactflow_schemas::prediction::{Outcome, Prediction, SentimentLabel, TextRequest, TextScores};
 use tch::{Device, Tensor};
 
 use crate::batching::{BatchInput, BatchShape, BatchShapes, BatchStats};
@@ -187,7 +187,9 @@ impl Scorer {
 
     fn outcome(&self, logits: &[f32]) -> Outcome {
         match softmax(logits, self.head.metadata().temperature).as_deref() {
-            Some(&[negative, neutral, positive]) => Outcome::Scored(quantise([negative, neutral, positive])),
+            Some(&[negative, neutral, positive]) => {
+                Outcome::Scored(Box::new(TextScores::of_sentiment(quantise([negative, neutral, positive]))))
+            }
             _ => Outcome::Failed("the model's output is not a number".to_owned()),
         }
     }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use contactflow_inference::{DeviceHandle, DevicePool, InferenceError, ModelConfig, Placement, PoolLimits, TextScorer};
-use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextKey, TextRequest};
+use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextKey, TextRequest, TextScores};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -20,9 +20,10 @@ struct Fake {
     calls: Arc<AtomicUsize>,
 }
 
-fn sentiment(text: &str) -> Sentiment {
+fn scored(text: &str) -> Outcome {
     let negative = text.len() as i32;
-    Sentiment { negative, neutral: 10_000 - negative, positive: 0 }
+    let sentiment = Sentiment { negative, neutral: 10_000 - negative, positive: 0 };
+    Outcome::Scored(Box::new(TextScores::of_sentiment(sentiment)))
 }
 
 impl TextScorer for Fake {
@@ -32,10 +33,7 @@ impl TextScorer for Fake {
             let _ = gate.lock().expect("gate").recv();
         }
         assert!(requests.iter().all(|request| request.text != "panic"), "a poisoned text");
-        requests
-            .iter()
-            .map(|request| Prediction { key: request.key, outcome: Outcome::Scored(sentiment(&request.text)) })
-            .collect()
+        requests.iter().map(|request| Prediction { key: request.key, outcome: scored(&request.text) }).collect()
     }
 }
 
@@ -104,10 +102,7 @@ fn every_worker_gets_exactly_its_own_answers() {
     for (index, worker) in workers.iter_mut().enumerate() {
         let found: BTreeMap<TextKey, Outcome> =
             worker.collect(100).into_iter().map(|answer| (answer.key, answer.outcome)).collect();
-        let expected = texts(index, 100)
-            .into_iter()
-            .map(|request| (request.key, Outcome::Scored(sentiment(&request.text))))
-            .collect();
+        let expected = texts(index, 100).into_iter().map(|request| (request.key, scored(&request.text))).collect();
         assert_eq!(found, expected);
         assert_eq!(worker.handle.in_flight(), 0);
     }

@@ -75,7 +75,8 @@ fn a_text_scores_the_same_alone_in_any_batch_and_with_any_number_of_threads() {
     tch::set_num_threads(1);
     let expected = by_key(scorer.score(&requests));
     for outcome in expected.values() {
-        let Outcome::Scored(sentiment) = outcome else { panic!("not scored: {outcome:?}") };
+        let Outcome::Scored(scores) = outcome else { panic!("not scored: {outcome:?}") };
+        let sentiment = scores.sentiment;
         assert_eq!(sentiment.negative + sentiment.neutral + sentiment.positive, SCORE_SCALE);
     }
     requests.shuffle(&mut ChaCha8Rng::seed_from_u64(8));

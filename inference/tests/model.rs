@@ -113,7 +113,8 @@ fn training_learns_repeats_itself_and_survives_the_round_trip_through_files() {
     assert_eq!(scorer.model_id(), report.model_id);
     assert_eq!(figures.model_id, report.model_id);
     for (text, label) in [("order today bad", SentimentLabel::Negative), ("great phone", SentimentLabel::Positive)] {
-        let Outcome::Scored(sentiment) = scorer.score(&[request(text)])[0].outcome else { panic!("not scored") };
+        let Outcome::Scored(scores) = &scorer.score(&[request(text)])[0].outcome else { panic!("not scored") };
+        let sentiment = scores.sentiment;
         assert_eq!(sentiment.label(), label, "{text}: {sentiment:?}");
     }
 }

@@ -1,10 +1,10 @@
-//! The inference operator: texts in, predictions out, asynchronously.
+//! The inference operator: requests in, predictions out, asynchronously. Requests are texts, or sequences of turns.
 //!
 //! The model is behind the [`Model`] trait (two bounded channels to a device thread in production, anything in tests), so
-//! this crate needs no LibTorch. Each distinct text is requested once in the whole cluster: requests are routed by content
-//! hash and remembered.
+//! this crate needs no LibTorch. Each distinct request is made once in the whole cluster: requests are routed by their key
+//! and remembered.
 //!
-//! Predictions enter the dataflow at the operator's *current* epoch, not at that of their text. The operator holds a
+//! Predictions enter the dataflow at the operator's *current* epoch, not at that of their request. The operator holds a
 //! capability for the frontier of its input and no less, so the KPI frontier never waits for a model; when the input is
 //! closed it keeps its last capability until nothing is in flight. `coverage_ratio` says how far the scores are.
 
@@ -12,10 +12,10 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use contactflow_schemas::prediction::{Prediction, TextKey, TextRequest};
+use contactflow_schemas::prediction::{KeyOf, Request, RequestKey};
 use contactflow_schemas::symbol::FastHash;
-use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
+use differential_dataflow::{ExchangeData, VecCollection};
 use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::Exchange;
 use timely::dataflow::operators::Operator;
@@ -23,25 +23,28 @@ use timely::scheduling::SyncActivator;
 
 use crate::epochs::Epoch;
 
-/// Texts handed to the model at a time.
-const SUBMISSION_TEXTS: usize = 256;
+/// Requests handed to the model at a time.
+const SUBMISSION_REQUESTS: usize = 256;
 
 /// A model that answers later.
 pub trait Model {
+    /// What it is asked.
+    type Request: Request;
+
     /// Takes requests without waiting; each is answered exactly once by [`Model::drain`].
     ///
     /// # Errors
     /// Gives the requests back when the model's queue is full.
-    fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>>;
+    fn try_submit(&mut self, requests: Vec<Self::Request>) -> Result<(), Vec<Self::Request>>;
 
     /// The answers since the last call.
-    fn drain(&mut self) -> Vec<Prediction>;
+    fn drain(&mut self) -> Vec<<Self::Request as Request>::Answer>;
 
     /// Requests taken and not answered yet.
     fn in_flight(&self) -> usize;
 }
 
-/// Texts of this process that wait for their prediction; sources pause while it is too large.
+/// Texts (and sequences of turns) of this process that wait for their prediction; sources pause while it is too large.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog {
     texts: Arc<AtomicUsize>,
@@ -70,27 +73,31 @@ impl Backlog {
     }
 }
 
-/// Scores the distinct texts of `texts`. `connect` receives what wakes the operator when answers are ready.
-pub fn infer<'scope, M: Model + 'static>(
-    texts: Stream<'scope, Epoch, Vec<TextRequest>>,
+/// Scores the distinct requests. `connect` receives what wakes the operator when answers are ready.
+pub fn infer<'scope, M, R>(
+    requests: Stream<'scope, Epoch, Vec<R>>,
     backlog: Backlog,
     connect: impl FnOnce(SyncActivator) -> M + 'static,
-) -> VecCollection<'scope, Epoch, Prediction, isize> {
-    let scope = texts.scope();
-    let route = Exchange::new(|request: &TextRequest| request.key.0 as u64);
-    texts
+) -> VecCollection<'scope, Epoch, R::Answer, isize>
+where
+    M: Model<Request = R> + 'static,
+    R: Request<Answer: ExchangeData> + timely::ExchangeData,
+{
+    let scope = requests.scope();
+    let route = Exchange::new(|request: &R| request.key().route());
+    requests
         .unary_frontier(route, "Infer", move |capability, info| {
             let mut model = connect(scope.worker().sync_activator_for(info.address.to_vec()));
             let mut capability = Some(capability);
-            let mut requested: HashSet<TextKey, FastHash> = HashSet::default();
-            let mut queue: VecDeque<TextRequest> = VecDeque::new();
+            let mut requested: HashSet<KeyOf<R>, FastHash> = HashSet::default();
+            let mut queue: VecDeque<R> = VecDeque::new();
             let mut reported = 0;
             move |(input, frontier), output| {
-                input.for_each(|_, requests: &mut Vec<TextRequest>| {
-                    queue.extend(requests.drain(..).filter(|request| requested.insert(request.key)));
+                input.for_each(|_, requests: &mut Vec<R>| {
+                    queue.extend(requests.drain(..).filter(|request| requested.insert(request.key())));
                 });
                 while !queue.is_empty() {
-                    let submission: Vec<TextRequest> = queue.drain(..queue.len().min(SUBMISSION_TEXTS)).collect();
+                    let submission: Vec<R> = queue.drain(..queue.len().min(SUBMISSION_REQUESTS)).collect();
                     if let Err(refused) = model.try_submit(submission) {
                         refused.into_iter().rev().for_each(|request| queue.push_front(request));
                         break;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 
-use contactflow_schemas::prediction::{Outcome, Sentiment};
+use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextKey, TextRequest, TextScores};
 use timely::dataflow::operators::vec::Input;
 use timely::dataflow::operators::{Inspect, Probe};
 
@@ -18,6 +18,8 @@ struct Slow {
 }
 
 impl Model for Slow {
+    type Request = TextRequest;
+
     fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
         if self.waiting.len() > 2 {
             return Err(requests);
@@ -33,8 +35,9 @@ impl Model for Slow {
         if !self.idle.is_multiple_of(3) {
             return Vec::new();
         }
-        let sentiment = Sentiment { negative: 0, neutral: 0, positive: 10_000 };
-        let answer = |request: TextRequest| Prediction { key: request.key, outcome: Outcome::Scored(sentiment) };
+        let scores = TextScores::of_sentiment(Sentiment { negative: 0, neutral: 0, positive: 10_000 });
+        let answer =
+            |request: TextRequest| Prediction { key: request.key, outcome: Outcome::Scored(Box::new(scores.clone())) };
         self.waiting.pop().map(answer).into_iter().collect()
     }
 

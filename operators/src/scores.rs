@@ -52,7 +52,7 @@ pub fn scores<'scope>(
 
 fn message_score(turn: &Turn, outcome: &Outcome) -> MessageScore {
     let (sentiment, error) = match outcome {
-        Outcome::Scored(sentiment) => (Some(*sentiment), None),
+        Outcome::Scored(scores) => (Some(scores.sentiment), None),
         Outcome::Failed(reason) => (None, Some(reason.clone())),
     };
     MessageScore { day: day_of(turn.time_ms), turn: turn.clone(), sentiment, error }

@@ -85,7 +85,7 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         let is_on = devices.is_some();
         let predictions = match devices {
             Some(devices) => infer(read.texts, backlog, move |wake| PooledModel::connect(&devices, index, wake)),
-            None => infer(read.texts, backlog, |_| NoModel),
+            None => infer(read.texts, backlog, |_| NoModel::default()),
         };
         let scored = scores(conversations.turns.filter(move |_| is_on), predictions, &windows);
         let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));

@@ -1,8 +1,10 @@
 //! The dataflow's view of the model: device threads, or none.
 
+use std::marker::PhantomData;
+
 use contactflow_inference::{DeviceHandle, DevicePool};
 use contactflow_operators::infer::Model;
-use contactflow_schemas::prediction::{Prediction, TextRequest};
+use contactflow_schemas::prediction::{Prediction, Request, TextRequest};
 use timely::scheduling::SyncActivator;
 
 /// A worker's handle on the device thread that serves it.
@@ -22,6 +24,8 @@ impl PooledModel {
 }
 
 impl Model for PooledModel {
+    type Request = TextRequest;
+
     fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
         self.0.try_submit(requests)
     }
@@ -35,15 +39,23 @@ impl Model for PooledModel {
     }
 }
 
-/// Inference switched off: no text is read, none has an answer, and every turn stays unscored.
-pub struct NoModel;
+/// Inference switched off: nothing that is asked has an answer, and every turn stays unscored.
+pub struct NoModel<R>(PhantomData<R>);
 
-impl Model for NoModel {
-    fn try_submit(&mut self, _requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
+impl<R> Default for NoModel<R> {
+    fn default() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<R: Request> Model for NoModel<R> {
+    type Request = R;
+
+    fn try_submit(&mut self, _requests: Vec<R>) -> Result<(), Vec<R>> {
         Ok(())
     }
 
-    fn drain(&mut self) -> Vec<Prediction> {
+    fn drain(&mut self) -> Vec<R::Answer> {
         Vec::new()
     }
 

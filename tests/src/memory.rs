@@ -20,7 +20,7 @@ use contactflow_operators::scores::scores;
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
 use contactflow_schemas::facts::{Cell, CycleFacts, Grouping};
-use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest};
+use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest, TextScores};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
@@ -111,7 +111,7 @@ fn inputs(rows: &[Row], score: Scorer) -> (Vec<Incoming>, Vec<Prediction>) {
     let predictions = requests.into_iter().filter(|request| seen.insert(request.key)).filter_map(|request| {
         let scores = score(&request.text)?;
         let sentiment = Sentiment { negative: scores.negative, neutral: scores.neutral, positive: scores.positive };
-        Some(Prediction { key: request.key, outcome: Outcome::Scored(sentiment) })
+        Some(Prediction { key: request.key, outcome: Outcome::Scored(Box::new(TextScores::of_sentiment(sentiment))) })
     });
     (incoming, predictions.collect())
 }
