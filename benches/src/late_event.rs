@@ -60,7 +60,7 @@ fn build(worker: &mut Worker) -> Job {
         let probe = Handle::new();
         let mut views = Views::new(&probe, &Windows::utc());
         let (incoming, rows) = scope.new_input();
-        let net = deduplicate(rows);
+        let net = deduplicate(rows, ());
         let (rules, windows) = (KpiRules::default(), Windows::utc());
         let kpis::Measured { conversations, contributions, presence } =
             kpis::measure(&net, &rules, &windows, &Causes::default(), &for_job);

@@ -27,7 +27,7 @@ pub use head::{Head, HeadMetadata, HeadName};
 pub use language::Language;
 pub use lexical::{LexicalMetadata, NgramSpec};
 pub use pooling::EncoderOutput;
-pub use scorer::{Scorer, TextScorer};
+pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{

@@ -1,6 +1,6 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, TextRequest};
+use contactflow_schemas::prediction::{Outcome, Prediction, Request, TextRequest};
 use tch::Device;
 
 use crate::batching::{BatchShape, BatchStats};
@@ -36,10 +36,10 @@ fn model_id(groups: &[(Language, ModelGroup)]) -> String {
     format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads.join("\n"))))
 }
 
-/// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
-pub trait TextScorer {
-    /// One prediction per request, in the same order.
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction>;
+/// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
+pub trait DeviceScorer<R: Request = TextRequest> {
+    /// One answer per request, in the same order.
+    fn score(&mut self, requests: &[R]) -> Vec<R::Answer>;
 }
 
 /// All encoders and heads on one device.
@@ -167,7 +167,7 @@ impl Scorer {
     }
 }
 
-impl TextScorer for Scorer {
+impl DeviceScorer for Scorer {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         Scorer::score(self, requests)
     }

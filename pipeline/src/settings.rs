@@ -9,6 +9,8 @@ use contactflow_schemas::windows::Windows;
 use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
 
+use crate::sink::PublishedSettings;
+
 /// How tables are laid out in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -62,6 +64,8 @@ pub struct JobSettings {
     pub epoch_rows: u64,
     /// How often a following job looks for new files, ms.
     pub poll_interval_ms: u64,
+    /// Keeps what a restart goes on from (`_contactflow/state`). Without it every start reads all inputs again.
+    pub keep_state: bool,
     /// The KPI tables to publish, by name; none means all.
     pub kpi_tables: Vec<String>,
     /// Publishes what commits change in windows that were closed (table `restatements`); that reads the files they
@@ -93,6 +97,7 @@ impl Default for JobSettings {
             layout: Layout::Parquet,
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
+            keep_state: true,
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),
@@ -144,6 +149,19 @@ impl JobSettings {
             let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             SettingsError::Invalid { path: shown, detail: format!("line {line}: {}", error.message()) }
         })
+    }
+
+    /// Settings that compute what is published below `output`, without inputs and without asking a model.
+    pub fn of_published(output: &str, workers: usize, published: Option<&PublishedSettings>) -> Self {
+        let published = published.cloned().unwrap_or_default();
+        Self {
+            output: output.to_owned(),
+            workers,
+            kpi: published.kpi,
+            kpi_tables: published.kpi_tables,
+            inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
+            ..Self::default()
+        }
     }
 
     /// The windows of the configured time zone.

@@ -14,7 +14,9 @@ use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::DimensionEvent;
-use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore};
+use contactflow_schemas::facts::{
+    AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, ModelEvaluation, TopicWindow,
+};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tables::Table;
@@ -34,7 +36,7 @@ use timely::progress::Antichain;
 
 use crate::sink::{
     EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_dimensions,
-    encode_facts, encode_kpi, encode_message_scores, encode_rejects,
+    encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_topics,
 };
 
 /// One shard per day: a day is written by the worker that keeps it.
@@ -114,6 +116,18 @@ impl Views {
     /// Adds `conversation_scores`.
     pub fn conversation_scores(&mut self, rows: Arranged<'_, RowTrace<ConversationScore>>) {
         self.rows(Table::ConversationScores, rows, Box::new(encode_conversation_scores));
+    }
+
+    /// Adds `topic_window`.
+    pub fn topics(&mut self, rows: Arranged<'_, RowTrace<TopicWindow>>) {
+        let windows = self.windows.clone();
+        self.rows(Table::TopicWindow, rows, Box::new(move |rows, model_id| encode_topics(rows, &windows, model_id)));
+    }
+
+    /// Adds `model_eval`.
+    pub fn evaluations(&mut self, rows: Arranged<'_, RowTrace<ModelEvaluation>>) {
+        let windows = self.windows.clone();
+        self.rows(Table::ModelEval, rows, Box::new(move |rows, model_id| encode_evaluations(rows, &windows, model_id)));
     }
 
     /// Adds `anomaly_scores`.

@@ -16,8 +16,10 @@ use crate::reject::{Reason, Reject, RejectedRow, cut_raw};
 use crate::symbol::Symbol;
 
 mod dimensions;
+mod labels;
 
 use self::dimensions::dimension;
+use self::labels::label;
 
 /// A valid row: the narrow delivery and, where it carries a text that may be scored, that text.
 #[derive(Clone, Debug)]
@@ -93,6 +95,11 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let time_ms = event_time(row)?;
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
     if !event_type.needs_conversation() {
+        if let Some(label) = label(row, event_type)? {
+            let (conversation, event) = label.of(Symbol::new(&tenant), source, event_id, time_ms, actor_type, origin);
+            let statement = Statement::Happened(conversation, Box::new(event));
+            return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
+        }
         let dimension = dimension(row, event_type)?.map(Box::new);
         let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id, dimension };
         return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });

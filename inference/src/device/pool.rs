@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use contactflow_schemas::prediction::{Request, TextRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
@@ -11,7 +12,7 @@ use crate::device::handle::DeviceHandle;
 use crate::device::placement::{Placement, cores};
 use crate::device::thread::{Message, Shared, run};
 use crate::error::{InferenceError, Result};
-use crate::scorer::{Scorer, TextScorer};
+use crate::scorer::{DeviceScorer, Scorer};
 
 /// Bounds of the queues around a device thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,16 +34,16 @@ impl Default for PoolLimits {
 
 /// The device threads of one process. Dropping it ends them after their current batch and waits for that; what is
 /// still unanswered then fails.
-pub struct DevicePool {
-    threads: Vec<DeviceThread>,
+pub struct DevicePool<R: Request = TextRequest> {
+    threads: Vec<DeviceThread<R>>,
     placement: Placement,
     limits: PoolLimits,
     model_id: String,
 }
 
-struct DeviceThread {
-    messages: SyncSender<Message>,
-    shared: Arc<Shared>,
+struct DeviceThread<R: Request> {
+    messages: SyncSender<Message<R>>,
+    shared: Arc<Shared<R>>,
     join: Option<JoinHandle<()>>,
 }
 
@@ -58,15 +59,17 @@ impl DevicePool {
             move || Scorer::load(&config, device).map(|scorer| (scorer.model_id().to_owned(), scorer))
         })
     }
+}
 
-    /// As [`start`](Self::start) with scorers of the caller's making: `loader(i)` gives the function that loads the
+impl<R: Request> DevicePool<R> {
+    /// As [`start`](DevicePool::start) with scorers of the caller's making: `loader(i)` gives the function that loads the
     /// scorer of device `i`, on its thread, together with the model id.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As [`start`](DevicePool::start).
     pub fn start_with<S, L>(placement: Placement, limits: PoolLimits, loader: impl Fn(usize) -> L) -> Result<Self>
     where
-        S: TextScorer,
+        S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
         let zero = limits.in_flight_max == 0 || limits.queue_submissions_max == 0 || limits.batch_texts == 0;
@@ -93,7 +96,7 @@ impl DevicePool {
     ///
     /// `wake` is called on the device thread whenever answers are ready and when that thread ends; it must be quick and
     /// must not call the handle.
-    pub fn handle(&self, worker_index: usize, wake: Box<dyn Fn() + Send>) -> DeviceHandle {
+    pub fn handle(&self, worker_index: usize, wake: Box<dyn Fn() + Send>) -> DeviceHandle<R> {
         let thread = &self.threads[self.placement.device_of_worker(worker_index)];
         DeviceHandle::new(thread.messages.clone(), Arc::clone(&thread.shared), self.limits.in_flight_max, wake)
     }
@@ -109,7 +112,7 @@ impl DevicePool {
     }
 }
 
-impl DeviceThread {
+impl<R: Request> DeviceThread<R> {
     fn spawn<S, L>(
         index: usize,
         intra_op: usize,
@@ -118,7 +121,7 @@ impl DeviceThread {
         loaded: SyncSender<Result<String>>,
     ) -> Result<Self>
     where
-        S: TextScorer,
+        S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
         let (messages, receiver) = sync_channel(limits.queue_submissions_max);
@@ -146,7 +149,7 @@ impl DeviceThread {
     }
 }
 
-impl Drop for DevicePool {
+impl<R: Request> Drop for DevicePool<R> {
     fn drop(&mut self) {
         for thread in &self.threads {
             thread.shared.close();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use contactflow_schemas::catalogue::contribute;
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, CycleFacts, Group, Turn};
+use contactflow_schemas::facts::{Cell, CycleFacts, Group, LabelledText, Turn};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::{FastHash, Symbol};
 use contactflow_schemas::tally::{Slot, Tally};
@@ -23,6 +23,8 @@ pub struct Differences {
     pub facts: Vec<(CycleFacts, isize)>,
     /// Messages to score.
     pub turns: Vec<(Turn, isize)>,
+    /// Messages whose true class somebody has told.
+    pub labelled: Vec<(LabelledText, isize)>,
     /// Rows of rejected_events.
     pub rejects: Vec<(Reject, isize)>,
     /// Levels.
@@ -43,6 +45,7 @@ impl Differences {
         // What both views have cancels here, so that downstream only sees what changed.
         replace(before.facts, after.facts, &mut self.facts);
         replace(before.turns, after.turns, &mut self.turns);
+        replace(before.labelled, after.labelled, &mut self.labelled);
         replace(before.rejects, after.rejects, &mut self.rejects);
         if before.levels != after.levels || before.channel != after.channel {
             self.levels(key, before.channel, before.levels, -1);
