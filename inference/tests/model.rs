@@ -93,7 +93,7 @@ fn training_learns_repeats_itself_and_survives_the_round_trip_through_files() {
     assert!(report.validation.accuracy >= 0.95 && report.neural_branch.accuracy >= 0.95, "{report:?}");
     assert!(report.baseline.converged && report.baseline.validation.accuracy >= 0.95, "{:?}", report.baseline);
     assert_eq!((report.rows, report.validation.n + report.training_rows + report.rows_dropped), (600, 600));
-    assert_eq!(report.curve.len(), 12);
+    assert!(report.best_epoch >= 1 && report.best_epoch <= report.curve.len() as u32 && report.curve.len() <= 12);
     assert_eq!(fit(&options), (bytes.clone(), report.clone()), "same seed, same head");
     assert_ne!(bytes, fit(&TrainOptions { seed: 5, epochs_max: 1, ..options.clone() }).0, "another seed, another head");
 
