@@ -106,7 +106,11 @@ fn assert_complete(text: &str, scores: &TextScores) {
     let sentiment = scores.sentiment;
     assert_eq!(sentiment.negative + sentiment.neutral + sentiment.positive, SCORE_SCALE);
     let english = Language::of(text) == Language::En;
-    assert_eq!([scores.emotion.is_some(), scores.offensive.is_some(), scores.intent.is_some()], [english; 3], "{text:.40}");
+    assert_eq!(
+        [scores.emotion.is_some(), scores.offensive.is_some(), scores.intent.is_some()],
+        [english; 3],
+        "{text:.40}"
+    );
     if let Some(emotion) = scores.emotion {
         assert_eq!(EmotionLabel::ALL.into_iter().map(|label| emotion.of(label)).sum::<i32>(), SCORE_SCALE);
     }

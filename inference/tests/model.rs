@@ -124,8 +124,7 @@ fn training_learns_repeats_itself_and_survives_the_round_trip_through_files() {
         let sentiment = scores.sentiment;
         assert_eq!(sentiment.label(), label, "{text}: {sentiment:?}");
         let strongest = scores.highlights.iter().max_by_key(|highlight| highlight.weight.abs()).expect("a highlight");
-        let word: String =
-            text.chars().take(strongest.char_end as usize).skip(strongest.char_start as usize).collect();
+        let word: String = text.chars().take(strongest.char_end as usize).skip(strongest.char_start as usize).collect();
         assert!(["bad", "great"].contains(&word.as_str()), "{word} drove {text}");
         assert_eq!(strongest.weight > 0, label == SentimentLabel::Positive);
     }
@@ -248,7 +247,8 @@ fn a_text_the_model_fails_on_fails_alone_and_is_not_quoted() {
     let options = TrainOptions { epochs_max: 1, ..train_options(folder.path()) };
     let head = folder.path().join("head.safetensors");
     std::fs::write(&head, fit(&options).0).expect("write");
-    let mut scorer = Scorer::load(&ModelConfig { head_files: vec![head], ..options.model }, Device::Cpu).expect("loads");
+    let mut scorer =
+        Scorer::load(&ModelConfig { head_files: vec![head], ..options.model }, Device::Cpu).expect("loads");
     let texts = ["good table", "poison phone", "bad order", "beyond phone", "red"];
     let alone: Vec<Outcome> = texts.iter().map(|text| scorer.score(&[request(text)])[0].outcome.clone()).collect();
     let together = scorer.score(&texts.map(request));

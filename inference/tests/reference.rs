@@ -97,7 +97,8 @@ fn what_is_asked_for_is_made_of_the_token_states() {
 }
 
 fn assert_states(reference: &Reference, folder: &Path) {
-    let encoder = Encoder::load(folder, None, Device::Cpu).expect("deploy/setup.sh --multilingual provides both encoders");
+    let encoder =
+        Encoder::load(folder, None, Device::Cpu).expect("deploy/setup.sh --multilingual provides both encoders");
     for (index, case) in reference.cases.iter().enumerate() {
         let tokenizer = TextTokenizer::load(folder, case.max_tokens).expect("tokenizer");
         let text = tokenizer.tokenize(&case.text).expect("tokens");

@@ -63,7 +63,8 @@ fn a_megabyte_costs_no_more_than_what_is_looked_at() {
 fn every_token_knows_its_characters() {
     let text = "Où est mon remboursement? 很好 🙂";
     for folder in [default_encoder_dir(), MultilingualConfig::default().encoder_dir] {
-        let tokenizer = TextTokenizer::load(&folder, 64).expect("deploy/setup.sh --multilingual provides both encoders");
+        let tokenizer =
+            TextTokenizer::load(&folder, 64).expect("deploy/setup.sh --multilingual provides both encoders");
         let tokenized = tokenizer.tokenize(text).expect("tokens");
         assert_eq!(tokenized.spans.len(), tokenized.ids.len());
         let chars: Vec<char> = text.chars().collect();
@@ -89,7 +90,8 @@ fn a_vocabulary_alone_makes_the_same_tokens() {
     let lines: Vec<&str> = words.iter().map(|(_, word)| *word).collect();
     std::fs::write(folder.path().join("vocab.txt"), lines.join("\n")).expect("write");
     let (own, theirs) = (TextTokenizer::load(folder.path(), 32).expect("loads"), tokenizer(32));
-    for text in ["", "Where's my ÉCLAIR?", "很好，谢谢", "😡 a\u{0}b", "pneumonoultramicroscopic", &"x ".repeat(99)] {
+    for text in ["", "Where's my ÉCLAIR?", "很好，谢谢", "😡 a\u{0}b", "pneumonoultramicroscopic", &"x ".repeat(99)]
+    {
         let (own, theirs) = (own.tokenize(text).expect("tokens"), theirs.tokenize(text).expect("tokens"));
         assert_eq!(own, theirs, "{text:?}");
     }

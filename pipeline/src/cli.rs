@@ -3,6 +3,7 @@
 mod generate;
 mod incidents;
 mod inspect;
+mod panics;
 mod run;
 mod train;
 
@@ -92,6 +93,7 @@ pub fn main() -> ExitCode {
         }
     };
     start_log();
+    panics::install();
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => run::check(args),

@@ -145,6 +145,20 @@ pub fn run(
     progress: &Arc<IngestProgress>,
     stop: &Stop,
 ) -> Result<RunSummary, JobError> {
+    run_with(settings, mode, progress, stop, start_devices)
+}
+
+/// As [`run`] with device threads of the caller's making; they are asked for once inputs and output are known to be there.
+///
+/// # Errors
+/// As [`run`], and those of `start_devices`.
+pub fn run_with(
+    settings: &JobSettings,
+    mode: Mode,
+    progress: &Arc<IngestProgress>,
+    stop: &Stop,
+    start_devices: impl FnOnce(&JobSettings) -> Result<Option<Arc<DevicePool>>, JobError>,
+) -> Result<RunSummary, JobError> {
     settings.validate()?;
     let roots = open_inputs(settings)?;
     let output = Root::open(&settings.output, true)?;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use contactflow_inference::{ModelConfig, PoolLimits};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Windows;
@@ -48,6 +49,15 @@ impl Default for InferenceSettings {
     }
 }
 
+/// What texts may show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacySettings {
+    /// Masked in texts before they are scored, in rejected rows and in messages: a list of `email`, `card`, `order`,
+    /// `phone` and `handle`, or `off`. Default: all of them.
+    pub mask: Masking,
+}
+
 /// Everything a job needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -73,6 +83,8 @@ pub struct JobSettings {
     pub restatements: bool,
     /// Thresholds and time zone of the KPIs.
     pub kpi: KpiRules,
+    /// What texts may show.
+    pub privacy: PrivacySettings,
     /// The model.
     pub inference: InferenceSettings,
 }
@@ -101,6 +113,7 @@ impl Default for JobSettings {
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),
+            privacy: PrivacySettings::default(),
             inference: InferenceSettings::default(),
         }
     }
@@ -244,5 +257,10 @@ mod tests {
             toml::from_str("inputs = [\"a\"]\noutput = \"b\"\n[inference]\ndevices = \"cpu\"\n").unwrap();
         assert!(settings.inference.enabled && settings.validate().is_ok());
         assert_eq!(settings.inference.model, ModelConfig::default());
+        assert_eq!(settings.privacy.mask, Masking::default());
+        let privacy = |mask: &str| toml::from_str::<JobSettings>(&format!("[privacy]\nmask = {mask}\n"));
+        assert_eq!(privacy("\"off\"").unwrap().privacy.mask, Masking::OFF);
+        assert!(!privacy("[\"email\"]").unwrap().privacy.mask.is_off());
+        assert!(privacy("[\"names\"]").is_err());
     }
 }
