@@ -6,7 +6,7 @@
 help: ## What there is
 	@grep -hE '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{ printf "make %-12s %s\n", $$1, $$2 }'
 
-setup: ## LibTorch and the encoder's weights into a cache, .cargo/config.toml (CONTACTFLOW_CUDA=1: with CUDA)
+setup: ## LibTorch and the encoder's weights into a cache, .cargo/config.toml (CONTACTFLOW_CUDA=1: with CUDA; CONTACTFLOW_MULTILINGUAL=1: Chinese too)
 	@deploy/setup.sh
 
 demo: ## Builds, then runs the job on a generated month of events in demo-output/

@@ -12,6 +12,7 @@ use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::error::{InferenceError, Result, malformed, read_file};
 use crate::packing::Packing;
+use crate::pooling::EncoderOutput;
 use crate::precision::Precision;
 use crate::weights::{WeightFile, sha256_hex};
 
@@ -225,6 +226,8 @@ pub struct Encoder {
     config: EncoderConfig,
     weights_sha256: String,
     config_sha256: String,
+    /// `[vocab_size, hidden]` in the precision of the file: fp32 copies of the few rows in use are exact, and a
+    /// vocabulary of 250,000 takes half the memory.
     word_embeddings: Tensor,
     /// Position embeddings with segment 0's embedding already added, `[max_position_embeddings, hidden]`.
     position_embeddings: Tensor,
@@ -270,7 +273,8 @@ impl Encoder {
         let segments = reader.tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
         let positions =
             reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
-        let word_embeddings = reader.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
+        let word_embeddings =
+            reader.stored("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?.f_to_device(device)?;
         let position_embeddings = positions.f_add(&segments.f_select(0, 0)?)?;
         let embeddings_norm = reader.layer_norm("embeddings.LayerNorm")?;
         let layers = (0..config.num_hidden_layers).map(|index| reader.layer(index)).collect::<Result<_>>()?;
@@ -351,6 +355,15 @@ impl Encoder {
         })
     }
 
+    /// What `output` asks for of the last hidden state, fp32: `[batch, length, hidden]` or `[batch, hidden]`. Otherwise as
+    /// [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn encode(&self, input_ids: &Tensor, attention_mask: &Tensor, output: EncoderOutput) -> Result<Tensor> {
+        output.of(&self.forward(input_ids, attention_mask)?, attention_mask)
+    }
+
     /// The same encoder computing in `precision`; hidden states still come out in fp32.
     ///
     /// # Errors
@@ -407,6 +420,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.file.tensor(&[name, &format!("bert.{name}")], shape, self.device)
+    }
+
+    fn stored(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.file.stored(&[name, &format!("bert.{name}")], shape)
     }
 
     fn linear(&self, name: &str, input: i64, output: i64) -> Result<Linear> {
