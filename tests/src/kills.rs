@@ -259,7 +259,7 @@ impl Campaign {
             let mut job = self.job.start(mode, workers)?;
             if mode == Mode::Follow {
                 // Before it claims the root a job does not listen for signals.
-                let has_begun = || Ok(Commits::read(&self.tables()?)?.claims > claims);
+                let has_begun = || anyhow::Ok(Commits::read(&self.tables()?)?.claims > claims);
                 job.wait_until(|| Ok(has_begun()? && self.all_is_read()?))?;
                 if job.ended()?.is_none() {
                     job.stop()?;
