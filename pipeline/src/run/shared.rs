@@ -269,6 +269,7 @@ impl Shared {
                 kpi: self.context.rules.clone(),
                 kpi_tables: self.settings.kpi_tables.clone(),
                 model_id: self.model_id.clone(),
+                with_quality: self.context.with_quality,
             },
             state: ledger.state.as_ref().map(StateLedger::files),
         };
