@@ -12,6 +12,7 @@ use std::time::Duration;
 use contactflow_operators::deduplicate::Incoming;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::Backlog;
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::prediction::{ConversationPrediction, Prediction, TextRequest};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -125,6 +126,8 @@ pub struct Ingest {
     pub objects: Arc<dyn Objects>,
     /// Rows per minor epoch and reader.
     pub epoch_rows: u64,
+    /// What is masked in texts.
+    pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
     /// Readers pause while more texts than this wait for the model.
@@ -243,7 +246,7 @@ fn open(ingest: &Ingest, file: FileAssignment) -> Result<Reader, ReadError> {
                 root,
                 path: file.path.as_str().into(),
             };
-            Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source), file.name))
+            Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source, ingest.masking), file.name))
         }
         Assigned::State(state) => Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, state.kind)),
     }

@@ -12,7 +12,7 @@ use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::{Asking, cycles, explain, qualities, scores, topics};
-use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
+use contactflow_schemas::facts::Grouping::Channel;
 use contactflow_schemas::prediction::ConversationRequest;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
@@ -73,6 +73,7 @@ impl JobContext {
                 roots: Arc::new(roots),
                 objects,
                 epoch_rows: settings.epoch_rows,
+                masking: settings.privacy.mask,
                 texts: devices.is_some(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 progress: Arc::clone(progress),
@@ -157,18 +158,17 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         let contributions =
             contributions.concat(scored.contributions).concat(cycles.contributions).concat(quality.contributions);
         let wanted = |grouping, window| {
-            let is_watched = matches!((grouping, window), (Channel, Hour) | (AgentChannel, Day));
+            let is_watched = (grouping, window) == (Channel, Hour);
             is_watched || tables.publishes(Table::Kpi(grouping, window))
         };
         let cells = kpi_cells(contributions, presence, &windows, wanted);
 
         // Anomaly scores of channels by the hour and agents by the day.
-        let watch = |grouping, window, agents| {
-            let points = cells.of(grouping, window).map(|cells| series_points(cells, agents));
-            points.map(|points| anomalies(points, net.latest.clone(), window, &windows))
-        };
-        let scores = [watch(Channel, Hour, false), watch(AgentChannel, Day, true)];
-        if let Some(scores) = scores.into_iter().flatten().reduce(|left, right| left.concat(right)) {
+        let by_hour = cells.of(Channel, Hour).map(|cells| (series_points(cells, false), Hour));
+        let by_day = (series_points(cells.watched_of_agents.clone(), true), Day);
+        let scores = by_hour.into_iter().chain([by_day]);
+        let scores = scores.map(|(points, window)| anomalies(points, net.latest.clone(), window, &windows));
+        if let Some(scores) = scores.reduce(|left, right| left.concat(right)) {
             views.anomalies(arrange_rows(scores, |row| row.day, "AnomalyScores"));
         }
 

@@ -27,12 +27,19 @@ impl TextKey {
 }
 
 /// A text waiting for its prediction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TextRequest {
     /// Content hash of `text`.
     pub key: TextKey,
-    /// The text itself; it lives only until it is scored.
+    /// The text itself, masked ([`masking`](crate::masking)); it lives only until it is scored.
     pub text: String,
+}
+
+/// Without the text, which belongs in no log.
+impl Debug for TextRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TextRequest").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Sentiment of one text: class probabilities in units of 1/[`SCORE_SCALE`], summing to [`SCORE_SCALE`].

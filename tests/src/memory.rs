@@ -29,6 +29,7 @@ use contactflow_schemas::event::Origin;
 use contactflow_schemas::facts::{
     Cell, ConversationScore, CycleFacts, Grouping, MessageScore, ModelEvaluation, Speaker, TopicWindow,
 };
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::prediction::{
     ConversationOutcome, ConversationPrediction, ConversationRequest, ConversationScoreKey, Emotion, IntentScore,
     Outcome, Prediction, Quality, Sentiment, TextRequest, TextScores, TurnInput,
@@ -129,7 +130,7 @@ fn inputs(rows: &[Row], heads: &dyn Heads) -> (Vec<Incoming>, Vec<Prediction>) {
     let mut requests: Vec<TextRequest> = Vec::new();
     let incoming = rows.iter().map(|row| {
         let origin = Origin { file: Symbol::new(&row.file), row: row.position + 1 };
-        match normalise_line(row.line.to_string().as_bytes(), origin) {
+        match normalise_line(row.line.to_string().as_bytes(), origin, &Masking::OFF) {
             Ok(normalised) => {
                 requests.extend(normalised.text);
                 Incoming::Delivery(normalised.delivery)
@@ -251,7 +252,9 @@ fn run(
         for (grouping, window, cells) in cells.into_tables() {
             let to = Arc::clone(shared);
             let sink = move |(cell, _, diff): &(Cell, Epoch, contactflow_operators::difference::TallyDiff)| {
-                lock(&to).cells.entry((grouping, window, *cell)).or_default().add(&diff.0);
+                // Cells may be finer than the rows of their table.
+                let row = Cell { group: grouping.of(cell.group), ..*cell };
+                lock(&to).cells.entry((grouping, window, row)).or_default().add(&diff.0);
             };
             cells.as_collection(|cell, ()| *cell).inner.inspect(sink).probe_with(&probe);
         }

@@ -12,6 +12,7 @@ use crate::device::handle::DeviceHandle;
 use crate::device::placement::{Placement, cores};
 use crate::device::thread::{Message, Shared, run};
 use crate::error::{InferenceError, Result};
+use crate::precision::NumericProfile;
 use crate::scorer::{DeviceScorer, Scorer};
 
 /// Bounds of the queues around a device thread.
@@ -51,12 +52,14 @@ impl DevicePool {
     /// Loads the model of `config` on every device of `placement` and starts their threads.
     ///
     /// # Errors
-    /// The first error of any device, after all of them have finished loading; no thread is left running then.
+    /// Devices that would not compute alike; else the first error of any device, after all of them have finished loading,
+    /// and no thread is left running then.
     pub fn start(config: &ModelConfig, placement: Placement, limits: PoolLimits) -> Result<Self> {
         let devices = placement.devices().to_vec();
+        let profile = NumericProfile::of_all(&devices, config.precision)?;
         Self::start_with(placement, limits, |index| {
             let (config, device) = (config.clone(), devices[index]);
-            move || Scorer::load(&config, device).map(|scorer| (scorer.model_id().to_owned(), scorer))
+            move || Scorer::load(&config, device).map(|scorer| (format!("{}-{profile}", scorer.model_id()), scorer))
         })
     }
 }
@@ -101,7 +104,7 @@ impl<R: Request> DevicePool<R> {
         DeviceHandle::new(thread.messages.clone(), Arc::clone(&thread.shared), self.limits.in_flight_max, wake)
     }
 
-    /// Id of the model that all devices run.
+    /// Id of the model that all devices run, with its numeric profile at the end: `…-cpu-fp32`.
     pub fn model_id(&self) -> &str {
         &self.model_id
     }

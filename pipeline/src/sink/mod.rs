@@ -30,6 +30,7 @@ pub use encode::{
 };
 pub use error::CommitError;
 pub use fence::Claim;
+pub use history::forget_events;
 pub use inspect::{Inspection, Inspector, holder, last_commit};
 pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};

@@ -13,9 +13,9 @@ use contactflow_schemas::prediction::{
 };
 use serde::Serialize;
 
-use super::{STATE, SegmentWriter, StateError, StateFile, StateKind};
+use super::{STATE, SegmentWriter, StateError, StateFile, StateKind, store};
 use crate::ingest::major_epoch;
-use crate::sink::{Objects, sha256_hex};
+use crate::sink::Objects;
 
 /// Encoded bytes from which on a file is written without waiting for the commit, so that memory stays bounded.
 const SEGMENT_BYTES: usize = 16 << 20;
@@ -41,13 +41,11 @@ struct Files {
 impl Files {
     /// Writes the rows of `writer` as one file; none without rows.
     fn write(&mut self, kind: StateKind, writer: &mut SegmentWriter) -> Result<Option<StateFile>, StateError> {
-        let Some((body, rows)) = writer.finish()? else { return Ok(None) };
         let path = format!("{STATE}/{}/{}-{:08}.parquet", kind.name(), self.stem, self.number);
-        self.number += 1;
-        let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
-        self.objects.put(&path, body)?;
         let model_id = kind.is_of_a_model().then(|| self.model_id.clone());
-        Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id }))
+        let file = store(&*self.objects, kind, model_id, path, writer)?;
+        self.number += u64::from(file.is_some());
+        Ok(file)
     }
 }
 
