@@ -140,12 +140,7 @@ fn shift(agent: AgentIndex, from_ms: i64, to_ms: i64, rng: &mut ChaCha8Rng) -> [
 
 /// The changes of presence of all agents whose shifts begin on the day that starts at `day_ms`, which is day `day` of the
 /// span.
-pub(crate) fn presence(
-    roster: &Roster,
-    (day, day_ms): (u16, i64),
-    rng: &mut ChaCha8Rng,
-    mut emit: impl FnMut(Event),
-) {
+pub(crate) fn presence(roster: &Roster, (day, day_ms): (u16, i64), rng: &mut ChaCha8Rng, mut emit: impl FnMut(Event)) {
     for (agent, member) in (0..).zip(roster.agents()) {
         let Some((from, to)) = member.hours_on(weekday(day_ms)) else { continue };
         let (from_ms, to_ms) = (day_ms + from as i64 * HOUR_MS, day_ms + to as i64 * HOUR_MS);

@@ -126,8 +126,8 @@ fn events_have_what_their_type_requires() {
         let (name, columns) = required.iter().find(|(name, _)| *name == event_type).unwrap();
         seen.insert(name);
         let mut envelope = vec!["tenant_id", "source", "event_id", "event_time", "ingest_time", "op", "actor_type"];
-        let is_dimension =
-            ["agent_upserted", "calendar_upserted", "sla_policy_upserted", "agent_status_changed"].contains(&event_type);
+        let is_dimension = ["agent_upserted", "calendar_upserted", "sla_policy_upserted", "agent_status_changed"]
+            .contains(&event_type);
         if !is_dimension {
             envelope.extend(["conversation_id", "contact_id", "channel"]);
         }
