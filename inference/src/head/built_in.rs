@@ -70,6 +70,9 @@ fn file(name: HeadName, language: Language) -> Option<(&'static str, &'static [u
         (HeadName::Emotion, Language::En) => ("emotion", include_bytes!("../../models/emotion.safetensors")),
         (HeadName::Offensive, Language::En) => ("offensive", include_bytes!("../../models/offensive.safetensors")),
         (HeadName::Intent, Language::En) => ("intent", include_bytes!("../../models/intent.safetensors")),
+        (HeadName::Sentiment, Language::Zh) => {
+            ("sentiment-zh", include_bytes!("../../models/sentiment-zh.safetensors"))
+        }
         (_, Language::Zh) => return None,
     };
     Some(found)
