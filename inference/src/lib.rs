@@ -2,6 +2,7 @@
 
 mod batching;
 mod config;
+mod conversation;
 mod device;
 mod encoder;
 mod error;
@@ -14,6 +15,7 @@ mod weights;
 
 pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
 pub use config::{ModelConfig, default_encoder_dir};
+pub use conversation::{ConversationHead, ConversationHeadMetadata, ConversationScorer};
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};

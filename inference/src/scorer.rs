@@ -66,9 +66,12 @@ impl TextEncoder {
 
 /// Name of a model: head name and short hashes of the encoder side and the head file.
 pub(crate) fn model_id(text_encoder: &TextEncoder, head: &Head) -> String {
-    let (encoder, head_sha256) = (text_encoder.fingerprint(), head.sha256());
-    let short = |digest: &str| digest.chars().take(SHORT_HASH_CHARS).collect::<String>();
-    format!("{}-{}-{}", head.metadata().name, short(&encoder), short(head_sha256))
+    format!("{}-{}-{}", head.metadata().name, short_hash(&text_encoder.fingerprint()), short_hash(head.sha256()))
+}
+
+/// The part of a digest that stands in a model id.
+pub(crate) fn short_hash(digest: &str) -> String {
+    digest.chars().take(SHORT_HASH_CHARS).collect()
 }
 
 /// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
