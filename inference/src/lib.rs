@@ -1,4 +1,4 @@
-//! Sentiment of texts by a BERT encoder and an LSTM head: the only crate that uses LibTorch and tokenizers.
+//! Scores of texts by a BERT encoder and its heads, quality of conversations by an LSTM over their turns: the only crate that uses LibTorch and tokenizers.
 
 mod batching;
 mod config;
@@ -24,6 +24,7 @@ pub use scorer::{Scorer, TextScorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{
-    ClassMetrics, ClassificationReport, EvaluateOptions, LabelledText, Progress, TrainOptions, TrainReport, evaluate,
-    read_labelled, train, train_rows,
+    ClassMetrics, ClassificationReport, EvaluateOptions, LabelledText, Progress, SatisfactionEpoch,
+    SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport, TrainOptions,
+    TrainReport, evaluate, evaluate_satisfaction, read_labelled, train, train_rows, train_satisfaction,
 };

@@ -77,19 +77,31 @@ impl<'a> WeightFile<'a> {
 
 /// Serialises named tensors as fp16 with string metadata; the bytes are the same for the same input.
 pub(crate) fn serialize_half(named: &[(&str, &Tensor)], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    serialize(named, metadata, (Kind::Half, Dtype::F16))
+}
+
+/// Serialises named tensors as fp32, without loss.
+pub(crate) fn serialize_single(named: &[(&str, &Tensor)], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    serialize(named, metadata, (Kind::Float, Dtype::F32))
+}
+
+fn serialize(
+    named: &[(&str, &Tensor)],
+    metadata: HashMap<String, String>,
+    (kind, dtype): (Kind, Dtype),
+) -> Result<Vec<u8>> {
     let mut stored = Vec::with_capacity(named.len());
     for (name, tensor) in named {
-        let half = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Half)?.f_contiguous()?;
-        let mut bytes = vec![0_u8; half.numel() * 2];
-        half.f_copy_data_u8(&mut bytes, half.numel())?;
-        let shape: Vec<usize> = half.size().iter().map(|&size| size as usize).collect();
+        let converted = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(kind)?.f_contiguous()?;
+        let mut bytes = vec![0_u8; converted.numel() * kind.elt_size_in_bytes()];
+        converted.f_copy_data_u8(&mut bytes, converted.numel())?;
+        let shape: Vec<usize> = converted.size().iter().map(|&size| size as usize).collect();
         stored.push((*name, shape, bytes));
     }
     let not_writable = |error| InferenceError::Config(format!("cannot serialise the head: {error}"));
     let mut views = Vec::with_capacity(stored.len());
     for (name, shape, bytes) in &stored {
-        views.push((*name, TensorView::new(Dtype::F16, shape.clone(), bytes).map_err(not_writable)?));
+        views.push((*name, TensorView::new(dtype, shape.clone(), bytes).map_err(not_writable)?));
     }
-    let bytes = safetensors::tensor::serialize(views, Some(metadata)).map_err(not_writable)?;
-    Ok(bytes)
+    safetensors::tensor::serialize(views, Some(metadata)).map_err(not_writable)
 }

@@ -89,18 +89,22 @@ impl TurnEncoder {
 
     /// The vector of `text`, whose pooled states are `states` (see [`pooled`]).
     pub(crate) fn vector(&self, states: &[f32], text: &str) -> TurnVector {
-        let ngrams = tf_idf(&ngrams(text, self.sizes.buckets), &self.idf);
+        let exact = self.exact(states, &ngrams(text, self.sizes.buckets));
+        // `as` makes 0 of what is not a number.
+        let steps = exact.into_iter().zip(&self.step).map(|(value, step)| (value / step).round().clamp(-127.0, 127.0));
+        steps.map(|steps| steps as i8).collect::<Vec<i8>>().into()
+    }
+
+    /// The parts of a vector before they are quantised.
+    pub(crate) fn exact(&self, states: &[f32], ngrams: &[(usize, f32)]) -> Vec<f32> {
+        let ngrams = tf_idf(ngrams, &self.idf);
         let lexical = self.lexicon.chunks_exact(self.sizes.buckets).zip(&self.lexicon_bias);
-        let lexical =
-            lexical.map(|(weights, bias)| bias + ngrams.iter().map(|&(bucket, x)| weights[bucket] * x).sum::<f32>());
+        let lexical = lexical
+            .map(|(weights, bias)| bias + ngrams.iter().map(|&(bucket, x)| weights[bucket] * x).sum::<f32>());
         let centred = states.iter().zip(&self.mean).zip(&self.inverse_deviation);
         let standardised: Vec<f32> = centred.map(|((x, mean), inverse)| (x - mean) * inverse).collect();
         let rows = self.projection.chunks_exact(self.sizes.states).zip(&self.projection_bias);
-        let projected = rows.map(|(weights, bias)| bias + dot(weights, &standardised));
-        let steps = lexical.chain(projected).zip(&self.step);
-        // `as` saturates and makes 0 of what is not a number.
-        let quantised: Vec<i8> = steps.map(|(value, step)| (value / step).round().clamp(-127.0, 127.0) as i8).collect();
-        quantised.into()
+        lexical.chain(rows.map(|(weights, bias)| bias + dot(weights, &standardised))).collect()
     }
 
     /// What a vector stands for, in the units of the parts.

@@ -275,7 +275,7 @@ fn probabilities(
 }
 
 /// Writes a file so that a crash leaves the old one or the new one, never half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let partial = path.with_extension("partial");
     let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
     written.map_err(|source| InferenceError::Write { path: path.to_owned(), source })

@@ -10,10 +10,13 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, say};
 
+mod satisfaction;
+
 /// Heads the program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum HeadArg {
     Sentiment,
+    Satisfaction,
 }
 
 /// Arguments of `train`.
@@ -100,7 +103,13 @@ fn explain(error: InferenceError) -> CliError {
 }
 
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
-    let HeadArg::Sentiment = args.head;
+    match args.head {
+        HeadArg::Sentiment => train_sentiment(args),
+        HeadArg::Satisfaction => satisfaction::train(args),
+    }
+}
+
+fn train_sentiment(args: TrainArgs) -> Result<(), CliError> {
     let options = TrainOptions {
         model: model(args.encoder.as_deref(), None),
         inputs: args.input,
@@ -126,7 +135,13 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
 }
 
 pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
-    let HeadArg::Sentiment = args.head;
+    match args.head {
+        HeadArg::Sentiment => evaluate_sentiment(args),
+        HeadArg::Satisfaction => satisfaction::evaluate(args),
+    }
+}
+
+fn evaluate_sentiment(args: EvaluateArgs) -> Result<(), CliError> {
     let options = EvaluateOptions {
         model: model(args.encoder.as_deref(), args.head_file),
         inputs: args.input,
@@ -158,6 +173,12 @@ fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, Inf
             bar.set_position(u64::from(epoch));
             bar.set_message(format!("epochs, loss {training_loss:.4}, validation macro-F1 {validation_macro_f1:.4}"));
             tracing::info!(epoch, training_loss, validation_macro_f1, "epoch finished");
+        }
+        Progress::FoldEpoch { network, networks, epoch, epochs_max, training_loss, fold_loss } => {
+            bar.set_length(networks as u64 * u64::from(epochs_max));
+            bar.set_position(network as u64 * u64::from(epochs_max) + u64::from(epoch));
+            bar.set_message(format!("epochs, loss {training_loss:.4}, on its fold {fold_loss:.4}"));
+            tracing::info!(network, epoch, training_loss, fold_loss, "epoch finished");
         }
     });
     bar.finish_and_clear();
