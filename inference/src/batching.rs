@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn rows_are_padded_and_empty_rows_keep_one_token() {
-        let text = TokenizedText { ids: vec![2, 9, 3], truncated: false };
+        let text = TokenizedText { ids: vec![2, 9, 3], ..TokenizedText::default() };
         let shape = BatchShape { rows: 2, length: 4 };
         let input = BatchInput::new(&[&text], shape, 7, Device::Cpu).expect("fits");
         let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor.flatten(0, -1)).expect("integers");

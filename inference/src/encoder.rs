@@ -9,6 +9,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::error::{InferenceError, Result, malformed, read_file};
+use crate::pooling::EncoderOutput;
 use crate::weights::{WeightFile, sha256_hex};
 
 const SETUP_HINT: &str = "deploy/setup.sh provides the default encoder";
@@ -175,6 +176,8 @@ pub struct Encoder {
     config: EncoderConfig,
     weights_sha256: String,
     config_sha256: String,
+    /// `[vocab_size, hidden]` in the precision of the file: fp32 copies of the few rows in use are exact, and a
+    /// vocabulary of 250,000 takes half the memory.
     word_embeddings: Tensor,
     /// Position embeddings with segment 0's embedding already added, `[max_position_embeddings, hidden]`.
     position_embeddings: Tensor,
@@ -219,7 +222,8 @@ impl Encoder {
         let segments = reader.tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
         let positions =
             reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
-        let word_embeddings = reader.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
+        let word_embeddings =
+            reader.stored("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?.f_to_device(device)?;
         let position_embeddings = positions.f_add(&segments.f_select(0, 0)?)?;
         let embeddings_norm = reader.layer_norm("embeddings.LayerNorm")?;
         let layers = (0..config.num_hidden_layers).map(|index| reader.layer(index)).collect::<Result<_>>()?;
@@ -267,6 +271,7 @@ impl Encoder {
             let (batch, length) = input_ids.size2()?;
             let positions = self.position_embeddings.f_narrow(0, 0, length)?;
             let words = Tensor::f_embedding(&self.word_embeddings, input_ids, -1, false, false)?;
+            let words = words.f_to_kind(Kind::Float)?;
             let mut hidden = self.embeddings_norm.forward(&words.f_add(&positions)?)?;
             let blocked = attention_mask.f_to_kind(Kind::Float)?.f_rsub_scalar(1.0)?;
             let bias = blocked.f_mul_scalar(f64::from(f32::MIN))?.f_view([batch, 1, 1, length])?;
@@ -284,6 +289,15 @@ impl Encoder {
             }
             Ok(Tensor::f_stack(&kept, 2)?)
         })
+    }
+
+    /// What `output` asks for of the last hidden state, fp32: `[batch, length, hidden]` or `[batch, hidden]`. Otherwise as
+    /// [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn encode(&self, input_ids: &Tensor, attention_mask: &Tensor, output: EncoderOutput) -> Result<Tensor> {
+        output.of(&self.forward(input_ids, attention_mask)?, attention_mask)
     }
 
     /// The architecture.
@@ -317,6 +331,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.file.tensor(&[name, &format!("bert.{name}")], shape, self.device)
+    }
+
+    fn stored(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.file.stored(&[name, &format!("bert.{name}")], shape)
     }
 
     fn linear(&self, name: &str, input: i64, output: i64) -> Result<Linear> {

@@ -117,3 +117,10 @@ pub(crate) fn read_file(path: &Path, hint: &'static str) -> Result<Vec<u8>> {
 pub(crate) fn malformed(path: &Path, reason: impl ToString) -> InferenceError {
     InferenceError::Malformed { path: path.to_owned(), reason: reason.to_string() }
 }
+
+/// Writes a file so that a crash leaves the old one or the new one, never half of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(|source| InferenceError::Write { path: path.to_owned(), source })
+}

@@ -20,6 +20,11 @@ impl Calibration {
     /// Changes nothing.
     pub(crate) const NONE: Self = Self { temperature: 1.0, class_bias: [0.0; CLASSES], label_bias: [0.0; CLASSES] };
 
+    /// The same with other thresholds.
+    pub(crate) fn with_label_bias(self, label_bias: [f64; CLASSES]) -> Self {
+        Self { temperature: self.temperature, class_bias: self.class_bias, label_bias }
+    }
+
     /// Calibrated probabilities of raw ones.
     pub(crate) fn probabilities(&self, raw: [f64; CLASSES]) -> [f64; CLASSES] {
         let logs: [f64; CLASSES] = std::array::from_fn(|class| {

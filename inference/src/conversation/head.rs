@@ -12,7 +12,7 @@ use crate::conversation::calibration::Calibration;
 use crate::conversation::network::{Network, NetworkSizes};
 use crate::conversation::turn_encoder::{TurnEncoder, TurnSizes, pooled};
 use crate::error::{InferenceError, Result, malformed, read_file};
-use crate::weights::{WeightFile, serialize_half, sha256_hex};
+use crate::weights::{StoredTensor, WeightFile, serialize, sha256_hex};
 
 /// The head shipped with this crate, see `models/SATISFACTION.md`.
 const BUILT_IN: &[u8] = include_bytes!("../../models/satisfaction.safetensors");
@@ -118,7 +118,7 @@ impl ConversationHead {
         let sizes = metadata.turn_sizes();
         let mut parameters: [Vec<f32>; 8] = Default::default();
         for (parameter, (name, shape)) in parameters.iter_mut().zip(sizes.parameters()) {
-            *parameter = values(&file.tensor(&[name], &shape, Device::Cpu)?)?;
+            *parameter = file.floats(name, &shape)?;
         }
         let turn_encoder = TurnEncoder::from_parameters(sizes, parameters);
         if turn_encoder.step.iter().any(|step| !(step.is_finite() && *step > 0.0)) {
@@ -135,18 +135,17 @@ impl ConversationHead {
         turn_encoder: &TurnEncoder,
         networks: &[Network],
     ) -> Result<Vec<u8>> {
-        let mut named = Vec::new();
+        let mut stored = Vec::new();
         for ((name, shape), parameter) in turn_encoder.sizes.parameters().iter().zip(turn_encoder.parameters()) {
-            named.push(((*name).to_owned(), Tensor::f_from_slice(parameter)?.f_view(&shape[..])?));
+            stored.push(StoredTensor::half(name, &Tensor::f_from_slice(parameter)?.f_view(&shape[..])?)?);
         }
         for (index, network) in networks.iter().enumerate() {
             for ((name, _), parameter) in metadata.network_sizes().parameters().iter().zip(network.parameters()) {
-                named.push((format!("network.{index}.{name}"), parameter.shallow_clone()));
+                stored.push(StoredTensor::half(&format!("network.{index}.{name}"), parameter)?);
             }
         }
-        let views: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let json = serde_json::to_string(metadata).map_err(|error| InferenceError::Config(error.to_string()))?;
-        serialize_half(&views, HashMap::from([(METADATA_KEY.to_owned(), json)]))
+        serialize(stored, HashMap::from([(METADATA_KEY.to_owned(), json)]))
     }
 
     /// Vectors of `texts` from the hidden states of their batch, in the same order.

@@ -138,6 +138,8 @@ impl Network {
 /// Of the vector, a customer's turn shows the logits for customers, an agent's those for agents; the components show
 /// in both.
 ///
+/// A turn with an empty vector (its text failed, or went to an encoder without such a head) shows nothing of its text.
+///
 /// # Errors
 /// [`InferenceError::Config`] when a vector has another size than the encoder's: it was made by another head.
 pub(crate) fn features(encoder: &TurnEncoder, turns: &[TurnInput], length: usize) -> Result<Vec<f32>> {
@@ -148,7 +150,7 @@ pub(crate) fn features(encoder: &TurnEncoder, turns: &[TurnInput], length: usize
     for turn in turns {
         let expected = encoder.sizes.vector();
         let found = turn.vector.as_slice().len();
-        if found != expected {
+        if found != expected && found > 0 {
             let reason = format!("a turn's vector has {found} components, this conversation head reads {expected}");
             return Err(InferenceError::Config(reason));
         }
@@ -159,7 +161,9 @@ pub(crate) fn features(encoder: &TurnEncoder, turns: &[TurnInput], length: usize
             6..9 => !is_customer,
             _ => true,
         };
-        let values = encoder.values(&turn.vector).into_iter().enumerate();
+        let mut values = encoder.values(&turn.vector);
+        values.resize(expected, 0.0);
+        let values = values.into_iter().enumerate();
         features.extend(values.map(|(component, value)| if shown(component) { value } else { 0.0 }));
         features.extend([f32::from(u8::from(is_customer)), f32::from(u8::from(!is_customer))]);
         features.push((1.0 + turn.chars as f32).ln() / 5.0);
@@ -175,9 +179,10 @@ pub(crate) fn last_turns(turns: &[TurnInput]) -> &[TurnInput] {
     &turns[turns.len().saturating_sub(TURNS_MAX)..]
 }
 
-/// Where the score of `turns` is read: the last customer's among those the network sees.
+/// Where the score of `turns` is read: the last customer's with a vector, among those the network sees.
 pub(crate) fn rated_turn(turns: &[TurnInput]) -> Option<usize> {
-    last_turns(turns).iter().rposition(|turn| turn.speaker == Speaker::Customer)
+    let counts = |turn: &TurnInput| turn.speaker == Speaker::Customer && !turn.vector.as_slice().is_empty();
+    last_turns(turns).iter().rposition(counts)
 }
 
 /// Rows of features as a tensor `[rows, length, input]` on `device`.

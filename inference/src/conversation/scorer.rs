@@ -10,7 +10,7 @@ use crate::conversation::calibration::{normalised_exponentials, quality, shares}
 use crate::conversation::head::{ConversationHead, values};
 use crate::conversation::network::{Network, batch, features, last_turns, rated_turn};
 use crate::error::{InferenceError, Result};
-use crate::scorer::short_hash;
+use crate::scorer::short;
 
 /// Conversations that run together; missing ones are zeros, so that the shape is always the same.
 const ROWS: usize = 16;
@@ -42,7 +42,7 @@ impl ConversationScorer {
     /// vectors beside the head (encoder, tokenizer, token limit); it only goes into the model id.
     pub fn new(head: ConversationHead, encoder_fingerprint: &str, device: Device) -> Self {
         let name = &head.metadata().name;
-        let model_id = format!("{name}-{}-{}", short_hash(encoder_fingerprint), short_hash(head.sha256()));
+        let model_id = format!("{name}-{}-{}", short(encoder_fingerprint), short(head.sha256()));
         Self { head, model_id, device }
     }
 
@@ -61,9 +61,8 @@ impl ConversationScorer {
     pub fn score(&self, requests: &[ConversationRequest]) -> Vec<ConversationPrediction> {
         let sequences: Vec<&[TurnInput]> = requests.iter().map(|request| request.turns.as_slice()).collect();
         let readings = self.read(&sequences).into_iter().map(|reading| reading.and_then(|found| self.quality(&found)));
-        let outcome = |result| match result {
+        let outcome = |result: Result<Quality>| match result {
             Ok(quality) => ConversationOutcome::Scored(quality),
-            Err(error @ InferenceError::Config(_)) => ConversationOutcome::Failed(error.to_string()),
             Err(error) => ConversationOutcome::Failed(error.to_string()),
         };
         let answers = requests.iter().zip(readings.map(outcome));
@@ -137,7 +136,7 @@ fn run(network: &Network, input: &tch::Tensor) -> Result<(Vec<f32>, Vec<f32>)> {
 
 /// Shape, place of the rated turn and features of a sequence.
 fn prepare(head: &ConversationHead, turns: &[TurnInput]) -> Result<(usize, usize, Vec<f32>)> {
-    let rated = rated_turn(turns).ok_or(InferenceError::Sequence("it has no customer turn to rate"))?;
+    let rated = rated_turn(turns).ok_or(InferenceError::Sequence("it has no customer turn that the head can read"))?;
     let seen = last_turns(turns).len();
     let shape = LENGTHS.iter().position(|&length| seen <= length);
     let shape = shape.ok_or(InferenceError::Sequence("it fits no batch shape"))?;

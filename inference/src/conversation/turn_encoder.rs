@@ -99,8 +99,8 @@ impl TurnEncoder {
     pub(crate) fn exact(&self, states: &[f32], ngrams: &[(usize, f32)]) -> Vec<f32> {
         let ngrams = tf_idf(ngrams, &self.idf);
         let lexical = self.lexicon.chunks_exact(self.sizes.buckets).zip(&self.lexicon_bias);
-        let lexical = lexical
-            .map(|(weights, bias)| bias + ngrams.iter().map(|&(bucket, x)| weights[bucket] * x).sum::<f32>());
+        let lexical =
+            lexical.map(|(weights, bias)| bias + ngrams.iter().map(|&(bucket, x)| weights[bucket] * x).sum::<f32>());
         let centred = states.iter().zip(&self.mean).zip(&self.inverse_deviation);
         let standardised: Vec<f32> = centred.map(|((x, mean), inverse)| (x - mean) * inverse).collect();
         let rows = self.projection.chunks_exact(self.sizes.states).zip(&self.projection_bias);
@@ -129,7 +129,7 @@ pub(crate) fn pooled(hidden: &Tensor, attention_mask: &Tensor, rows: usize) -> R
     let counts = mask.f_sum_dim_intlist(over_tokens.as_slice(), false, Kind::Float)?;
     let sums = hidden.f_mul(&mask)?.f_sum_dim_intlist(over_tokens.as_slice(), false, Kind::Float)?;
     let means = sums.f_div(&counts)?.f_flatten(1, -1)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-    crate::scorer::rows(&means, rows)
+    crate::text_encoder::rows(&means, rows)
 }
 
 #[cfg(test)]

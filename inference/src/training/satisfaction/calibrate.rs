@@ -27,7 +27,7 @@ pub(crate) fn calibrate(rows: &[(usize, [f64; CLASSES])]) -> Calibration {
     }
     let class_bias = [point[1], 0.0, point[2]];
     let calibration = Calibration { temperature: 1.0 / point[0], class_bias, label_bias: [0.0; CLASSES] };
-    Calibration { label_bias: label_bias(rows, calibration), ..calibration }
+    calibration.with_label_bias(label_bias(rows, calibration))
 }
 
 fn loss(logs: &[(usize, [f64; CLASSES])], [inverse, first, last]: [f64; 3]) -> f64 {
@@ -54,7 +54,7 @@ fn label_bias(rows: &[(usize, [f64; CLASSES])], calibration: Calibration) -> [f6
     let steps = || (-LABEL_BIAS_STEPS..=LABEL_BIAS_STEPS).map(|step| f64::from(step) * LABEL_BIAS_STEP);
     let grid: Vec<[f64; CLASSES]> = steps().flat_map(|first| steps().map(move |last| [first, 0.0, last])).collect();
     let recall = |bias: &[f64; CLASSES]| {
-        let labelled = Calibration { label_bias: *bias, ..calibration };
+        let labelled = calibration.with_label_bias(*bias);
         mean_recall(calibrated.iter().map(|(class, row)| (*class, labelled.label(*row))))
     };
     let recalls: Vec<f64> = grid.iter().map(recall).collect();
@@ -65,17 +65,19 @@ fn label_bias(rows: &[(usize, [f64; CLASSES])], calibration: Calibration) -> [f6
 fn smoothed_best(grid: &[[f64; CLASSES]], recalls: &[f64]) -> [f64; CLASSES] {
     let reach = 2.5 * LABEL_BIAS_STEP;
     let around = |centre: &[f64; CLASSES]| {
-        let near = |point: &[f64; CLASSES]| {
-            (point[0] - centre[0]).abs() < reach && (point[2] - centre[2]).abs() < reach
-        };
+        let near =
+            |point: &[f64; CLASSES]| (point[0] - centre[0]).abs() < reach && (point[2] - centre[2]).abs() < reach;
         let found: Vec<f64> =
             grid.iter().zip(recalls).filter(|(point, _)| near(point)).map(|(_, &recall)| recall).collect();
         found.iter().sum::<f64>() / found.len() as f64
     };
     let scored = grid.iter().map(|point| (around(point), point));
-    let best = scored.fold((f64::NEG_INFINITY, [0.0; CLASSES]), |best, (value, point)| {
-        if value > best.0 { (value, *point) } else { best }
-    });
+    let best = scored.fold(
+        (f64::NEG_INFINITY, [0.0; CLASSES]),
+        |best, (value, point)| {
+            if value > best.0 { (value, *point) } else { best }
+        },
+    );
     best.1
 }
 

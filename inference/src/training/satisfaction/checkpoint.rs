@@ -3,12 +3,11 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use tch::{Device, Tensor};
+use tch::Device;
 
 use crate::conversation::network::{Network, NetworkSizes};
-use crate::error::{InferenceError, Result};
-use crate::training::train::write_whole;
-use crate::weights::{WeightFile, serialize_single};
+use crate::error::{Result, read_file, write_whole};
+use crate::weights::{StoredTensor, WeightFile, serialize};
 
 const FINGERPRINT_KEY: &str = "contactflow_checkpoint";
 const NETWORKS_KEY: &str = "networks";
@@ -47,11 +46,7 @@ impl Checkpoint {
     }
 
     fn read(&self, path: &Path, device: Device) -> Result<Option<Vec<Network>>> {
-        let bytes = std::fs::read(path).map_err(|source| InferenceError::Read {
-            path: path.to_owned(),
-            source,
-            hint: "an interrupted training left it",
-        })?;
+        let bytes = read_file(path, "an interrupted training left it")?;
         let file = WeightFile::parse(path, &bytes)?;
         if file.metadata(FINGERPRINT_KEY)? != self.fingerprint {
             return Ok(None);
@@ -68,17 +63,17 @@ impl Checkpoint {
     pub(crate) fn save(&self, networks: &[Network]) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let names = self.sizes.parameters();
-        let mut named: Vec<(String, &Tensor)> = Vec::new();
+        let mut stored = Vec::new();
         for (index, network) in networks.iter().enumerate() {
-            let parameters = names.iter().zip(network.parameters());
-            named.extend(parameters.map(|((name, _), parameter)| (format!("{index}.{name}"), parameter)));
+            for ((name, _), parameter) in names.iter().zip(network.parameters()) {
+                stored.push(StoredTensor::float(&format!("{index}.{name}"), parameter)?);
+            }
         }
-        let views: Vec<(&str, &Tensor)> = named.iter().map(|(name, tensor)| (name.as_str(), *tensor)).collect();
         let metadata = HashMap::from([
             (FINGERPRINT_KEY.to_owned(), self.fingerprint.clone()),
             (NETWORKS_KEY.to_owned(), networks.len().to_string()),
         ]);
-        write_whole(path, &serialize_single(&views, metadata)?)
+        write_whole(path, &serialize(stored, metadata)?)
     }
 
     /// Removes the file: the training is done.

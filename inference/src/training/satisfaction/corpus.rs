@@ -9,11 +9,11 @@ use tch::{Device, Kind, Tensor};
 use crate::conversation::network::{batch, features};
 use crate::conversation::turn_encoder::{TurnEncoder, pooled};
 use crate::error::{InferenceError, Result};
-use crate::scorer::TextEncoder;
+use crate::text_encoder::TextEncoder;
 use crate::tokenizer::TokenizedText;
 use crate::training::Progress;
 use crate::training::satisfaction::dialogues::Dialogue;
-use crate::training::satisfaction::fit::Sequences;
+use crate::training::satisfaction::fit::{Sequences, UNRATED};
 use crate::training::satisfaction::softmax_regression::balanced;
 use crate::training::satisfaction::turn_stage::{Sample, Texts};
 
@@ -109,8 +109,8 @@ impl Corpus {
             let encoder = encoder_of(member);
             rows.push(features(encoder, &self.inputs(encoder, member, usize::MAX), TURNS_MAX)?);
             let skipped = dialogue.turns.len().saturating_sub(TURNS_MAX);
-            let own = dialogue.turns[skipped..].iter().map(|turn| turn.class.map_or(-1, |class| class as i64));
-            classes.extend(own.chain(std::iter::repeat(-1)).take(TURNS_MAX));
+            let own = dialogue.turns[skipped..].iter().map(|turn| turn.class.map_or(UNRATED, |class| class as i64));
+            classes.extend(own.chain(std::iter::repeat(UNRATED)).take(TURNS_MAX));
         }
         let input = batch(&rows, TURNS_MAX, device)?;
         let size = [self.dialogues.len() as i64, TURNS_MAX as i64];

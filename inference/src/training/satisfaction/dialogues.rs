@@ -8,6 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{InferenceError, Result};
+use crate::language::Language;
 use crate::training::labels::read_rows;
 
 /// Text with which annotators mark the rating of a whole dialogue in the JDDC set; nobody said it.
@@ -88,14 +89,14 @@ impl Dialogue {
 /// A file cannot be read; a line is no dialogue, or has a role or a label that is not known: the error names the line.
 pub(crate) fn read_dialogues(
     inputs: &[PathBuf],
-    language: Option<&str>,
+    language: Option<Language>,
     labels: &[String],
 ) -> Result<Vec<Dialogue>> {
     let mut dialogues = Vec::new();
     for path in inputs {
         let lines: Vec<Line> = read_rows(path, "an object with turns of role, text and label")?;
         for (index, line) in lines.into_iter().enumerate() {
-            if language.is_none_or(|language| line.lang == language) {
+            if language.is_none_or(|language| line.lang.is_empty() || line.lang == language.as_str()) {
                 dialogues.push(dialogue(line, labels).map_err(|reason| wrong(path, index, &reason))?);
             }
         }
@@ -135,10 +136,7 @@ fn dialogue(line: Line, labels: &[String]) -> std::result::Result<Dialogue, Stri
     Ok(Dialogue { turns })
 }
 
-fn class_of(
-    label: Option<&serde_json::Value>,
-    labels: &[String],
-) -> std::result::Result<Option<usize>, String> {
+fn class_of(label: Option<&serde_json::Value>, labels: &[String]) -> std::result::Result<Option<usize>, String> {
     let name = match label {
         None | Some(serde_json::Value::Null) => return Ok(None),
         Some(serde_json::Value::String(name)) => name.clone(),

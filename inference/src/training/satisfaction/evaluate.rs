@@ -9,7 +9,8 @@ use tch::Device;
 use crate::config::ModelConfig;
 use crate::conversation::{CLASSES, ConversationHead, ConversationScorer};
 use crate::error::Result;
-use crate::scorer::TextEncoder;
+use crate::language::Language;
+use crate::text_encoder::TextEncoder;
 use crate::training::Progress;
 use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::calibrate::mean_recall;
@@ -22,12 +23,14 @@ const PREFIXES_AT_ONCE: usize = 512;
 /// Which conversation head to measure on what.
 #[derive(Clone, Debug, Default)]
 pub struct SatisfactionEvaluateOptions {
-    /// The encoder; `head_file` is the conversation head, the built-in one if absent.
+    /// The multilingual encoder, which conversation heads read, and the batch size of encoding.
     pub model: ModelConfig,
+    /// The conversation head; the built-in one if absent.
+    pub head_file: Option<PathBuf>,
     /// Files of rated dialogues: turns of role, text and label, or one label for the end of the dialogue.
     pub inputs: Vec<PathBuf>,
     /// Only dialogues of this language; all if absent.
-    pub language: Option<String>,
+    pub language: Option<Language>,
 }
 
 /// Figures of a conversation head. Classes are decided by its thresholds; the calibration error is that of the
@@ -52,12 +55,12 @@ pub fn evaluate_satisfaction(
     device: Device,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<SatisfactionReport> {
-    let head = match &options.model.head_file {
+    let head = match &options.head_file {
         Some(path) => ConversationHead::load(path, device)?,
         None => ConversationHead::built_in(device)?,
     };
-    let dialogues = read_dialogues(&options.inputs, options.language.as_deref(), &head.metadata().labels)?;
-    let encoder = TextEncoder::load(&options.model, device)?;
+    let dialogues = read_dialogues(&options.inputs, options.language, &head.metadata().labels)?;
+    let encoder = TextEncoder::load(&options.model, Language::Zh, device)?;
     head.check_encoder(encoder.encoder.weights_sha256())?;
     let layers = head.metadata().encoder_layers.clone();
     let buckets = head.metadata().lexicon_buckets as usize;
@@ -75,24 +78,13 @@ pub(crate) fn report(scorer: &ConversationScorer, corpus: &Corpus, members: &[us
     let calibrated: Vec<(usize, [f64; CLASSES])> =
         rows.into_iter().map(|(class, raw)| (class, calibration.probabilities(raw))).collect();
     let labelled = calibrated.iter().map(|&(class, row)| (class, calibration.label(row)));
-    let pairs = |as_row: &dyn Fn([f64; CLASSES]) -> Vec<f64>| {
-        let rows: Vec<(usize, Vec<f64>)> = calibrated.iter().map(|&(class, row)| (class, as_row(row))).collect();
-        ClassificationReport::new(scorer.model_id(), &metadata.labels, &rows, failed)
-    };
-    let of_probabilities = pairs(&|row| row.to_vec());
-    let of_labels = pairs(&|row| one_hot(calibration.label(row)));
+    let rows: Vec<(usize, Vec<f64>)> = calibrated.iter().map(|(class, row)| (*class, row.to_vec())).collect();
+    let decide = |row: &[f64]| calibration.label(std::array::from_fn(|class| row[class]));
     SatisfactionReport {
+        classes: ClassificationReport::new(scorer.model_id(), &metadata.labels, &rows, failed, decide),
         mean_recall: mean_recall(labelled),
         dialogues: members.len() as u64,
-        classes: ClassificationReport {
-            expected_calibration_error: of_probabilities.expected_calibration_error,
-            ..of_labels
-        },
     }
-}
-
-fn one_hot(label: usize) -> Vec<f64> {
-    (0..CLASSES).map(|class| f64::from(u8::from(class == label))).collect()
 }
 
 /// Class and raw probabilities of every rated turn of `members`, and how many could not be scored.

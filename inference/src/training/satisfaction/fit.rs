@@ -6,13 +6,17 @@ use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::nn::{self, OptimizerConfig};
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::conversation::CLASSES;
 use crate::conversation::network::{Dropout, Network, NetworkSizes};
 use crate::error::{InferenceError, Result};
+use crate::training::EpochFigures;
+use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::SatisfactionOptions;
 
+/// Class of a turn that nobody rated.
+pub(crate) const UNRATED: i64 = -1;
 const GRADIENT_NORM_MAX: f64 = 1.0;
 /// Share of the steps over which the learning rate rises from zero.
 const WARM_UP_SHARE: f64 = 0.05;
@@ -25,19 +29,10 @@ const INITIAL_VOTE: f32 = 0.5;
 pub(crate) struct Sequences {
     /// `[dialogues, turns, input]`.
     pub(crate) input: Tensor,
-    /// `[dialogues, turns]`, int64: the class of rated turns, −1 elsewhere.
+    /// `[dialogues, turns]`, int64: the class of rated turns, [`UNRATED`] elsewhere.
     pub(crate) classes: Tensor,
     /// Weight of each class in the loss.
     pub(crate) class_weights: [f32; CLASSES],
-}
-
-/// One epoch's figures.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Epoch {
-    /// Mean weighted cross-entropy in training, nats.
-    pub(crate) training_loss: f64,
-    /// The same on the dialogues held out.
-    pub(crate) held_out_loss: f64,
 }
 
 /// Trains a network on the dialogues `members`; keeps the epoch with the lowest loss on `held_out`.
@@ -46,7 +41,7 @@ pub(crate) fn fit(
     (members, held_out): (&[i64], &[i64]),
     sizes: NetworkSizes,
     (options, seed): (&SatisfactionOptions, u64),
-    each_epoch: &mut dyn FnMut(Epoch),
+    each_epoch: &mut dyn FnMut(EpochFigures),
 ) -> Result<Network> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let store = nn::VarStore::new(sequences.input.device());
@@ -58,10 +53,10 @@ pub(crate) fn fit(
     let mut best: (f64, u32, Vec<Tensor>) = (f64::INFINITY, 0, Vec::new());
     for epoch in 1..=options.epochs_max {
         let training_loss = trainer.epoch(members)?;
-        let held_out_loss = trainer.loss(held_out)?;
-        each_epoch(Epoch { training_loss, held_out_loss });
-        if held_out_loss < best.0 {
-            best = (held_out_loss, epoch, copies(trainer.network.parameters())?);
+        let (validation_loss, validation_macro_f1) = trainer.validate(held_out)?;
+        each_epoch(EpochFigures { epoch, training_loss, validation_loss, validation_macro_f1 });
+        if validation_loss < best.0 {
+            best = (validation_loss, epoch, copies(trainer.network.parameters())?);
         } else if epoch - best.1 >= options.patience_epochs {
             break;
         }
@@ -103,7 +98,8 @@ impl Trainer<'_> {
             input: factors(&[count, 1, self.sizes.input], self.options.dropout, &mut self.rng, device)?,
             state: factors(&[count, 1, self.sizes.hidden], self.options.dropout, &mut self.rng, device)?,
         };
-        let loss = self.batch_loss(members, Some(&dropout))?;
+        let (logits, target) = self.rated(members, Some(&dropout))?;
+        let loss = self.loss(&logits, &target, self.options.label_smoothing)?;
         self.optimizer.zero_grad();
         loss.f_backward()?;
         self.optimizer.clip_grad_norm(GRADIENT_NORM_MAX);
@@ -111,20 +107,34 @@ impl Trainer<'_> {
         Ok(loss.f_double_value(&[])?)
     }
 
-    fn loss(&self, members: &[i64]) -> Result<f64> {
-        no_grad(|| Ok(self.batch_loss(members, None)?.f_double_value(&[])?))
+    /// Loss and macro-F1 on `members`.
+    fn validate(&self, members: &[i64]) -> Result<(f64, f64)> {
+        no_grad(|| {
+            let (logits, target) = self.rated(members, None)?;
+            let loss = self.loss(&logits, &target, 0.0)?.f_double_value(&[])?;
+            let (labels, target) = (logits.f_argmax(-1, false)?, target.f_to_device(Device::Cpu)?);
+            let labels = Vec::<i64>::try_from(labels.f_to_device(Device::Cpu)?)?;
+            let rows = Vec::<i64>::try_from(target)?.into_iter().zip(labels);
+            let rated = rows.filter_map(|(class, label)| Some((usize::try_from(class).ok()?, label)));
+            let one_hot = |label| (0..CLASSES as i64).map(|class| f64::from(u8::from(class == label))).collect();
+            let rows: Vec<(usize, Vec<f64>)> = rated.map(|(class, label)| (class, one_hot(label))).collect();
+            let report = ClassificationReport::most_probable("", &self.options.labels, &rows, 0);
+            Ok((loss, report.macro_f1))
+        })
     }
 
-    /// Mean weighted cross-entropy over the rated turns of `members`.
-    fn batch_loss(&self, members: &[i64], dropout: Option<&Dropout>) -> Result<Tensor> {
-        let device = self.sequences.input.device();
-        let index = Tensor::f_from_slice(members)?.f_to_device(device)?;
+    /// Logits and classes of all turns of `members`, one row each; the class of turns without a rating is [`UNRATED`].
+    fn rated(&self, members: &[i64], dropout: Option<&Dropout>) -> Result<(Tensor, Tensor)> {
+        let index = Tensor::f_from_slice(members)?.f_to_device(self.sequences.input.device())?;
         let answer = self.network.forward(&self.sequences.input.f_index_select(0, &index)?, dropout)?;
         let classes = self.sequences.classes.f_index_select(0, &index)?;
-        let weights = Tensor::f_from_slice(&self.sequences.class_weights)?.f_to_device(device)?;
-        let (logits, target) = (answer.logits.f_flatten(0, 1)?, classes.f_flatten(0, 1)?);
-        let smoothing = if dropout.is_some() { self.options.label_smoothing } else { 0.0 };
-        Ok(logits.f_cross_entropy_loss(&target, Some(&weights), tch::Reduction::Mean, -1, smoothing)?)
+        Ok((answer.logits.f_flatten(0, 1)?, classes.f_flatten(0, 1)?))
+    }
+
+    /// Mean weighted cross-entropy over the rated turns.
+    fn loss(&self, logits: &Tensor, target: &Tensor, smoothing: f64) -> Result<Tensor> {
+        let weights = Tensor::f_from_slice(&self.sequences.class_weights)?.f_to_device(logits.device())?;
+        Ok(logits.f_cross_entropy_loss(target, Some(&weights), Reduction::Mean, UNRATED, smoothing)?)
     }
 }
 

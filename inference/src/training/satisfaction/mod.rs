@@ -25,21 +25,21 @@ pub use evaluate::{SatisfactionEvaluateOptions, SatisfactionReport, evaluate_sat
 
 use crate::config::ModelConfig;
 use crate::conversation::calibration::Calibration;
-use crate::conversation::network::Network;
+use crate::conversation::network::{Network, NetworkSizes};
 use crate::conversation::turn_encoder::TurnEncoder;
 use crate::conversation::{CLASSES, ConversationHead, ConversationHeadMetadata, ConversationScorer};
-use crate::error::{InferenceError, Result};
-use crate::scorer::TextEncoder;
-use crate::training::Progress;
+use crate::error::{InferenceError, Result, write_whole};
+use crate::language::Language;
+use crate::text_encoder::TextEncoder;
 use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::calibrate::{calibrate, mean_recall};
 use crate::training::satisfaction::checkpoint::Checkpoint;
 use crate::training::satisfaction::corpus::Corpus;
 use crate::training::satisfaction::dialogues::read_dialogues;
 use crate::training::satisfaction::evaluate::{raw_probabilities, report};
-use crate::training::satisfaction::fit::{Epoch, fit};
+use crate::training::satisfaction::fit::fit;
 use crate::training::satisfaction::turn_stage::{Basis, TurnPenalties, bag_of_ngrams, fit_turn_encoder};
-use crate::training::train::write_whole;
+use crate::training::{EpochFigures, Progress};
 
 /// L2 penalty of the bag of n-grams that is run beside: scikit-learn's default.
 const BASELINE_L2: f64 = 1.0;
@@ -47,7 +47,7 @@ const BASELINE_L2: f64 = 1.0;
 /// What to train the conversation head on and how. The defaults are those of the built-in head.
 #[derive(Clone, Debug)]
 pub struct SatisfactionOptions {
-    /// The encoder (frozen), the token limit and the batch size of encoding; `head_file` is not used.
+    /// The multilingual encoder (frozen), the token limit and the batch size of encoding.
     pub model: ModelConfig,
     /// Name of the head, the first part of its model id.
     pub name: String,
@@ -56,7 +56,7 @@ pub struct SatisfactionOptions {
     /// Files of rated dialogues, see [`SatisfactionEvaluateOptions::inputs`].
     pub inputs: Vec<PathBuf>,
     /// Only dialogues of this language; all if absent.
-    pub language: Option<String>,
+    pub language: Option<Language>,
     /// Where the head goes; nothing is written if absent. An interrupted training leaves a `.checkpoint` beside it, from
     /// which the same command goes on.
     pub output: Option<PathBuf>,
@@ -132,19 +132,6 @@ impl Default for SatisfactionOptions {
     }
 }
 
-/// A point of a learning curve.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct SatisfactionEpoch {
-    /// The network, from 0: it does not learn from the fold of this number.
-    pub network: usize,
-    /// The epoch, from 1.
-    pub epoch: u32,
-    /// Mean class-weighted cross-entropy in training, nats.
-    pub training_loss: f64,
-    /// The same on the network's fold.
-    pub fold_loss: f64,
-}
-
 /// How training went. The figures are those of the head as stored (fp16 weights, calibrated).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SatisfactionTrainReport {
@@ -169,8 +156,8 @@ pub struct SatisfactionTrainReport {
     pub baseline: ClassificationReport,
     /// Its mean recall.
     pub baseline_mean_recall: f64,
-    /// Learning curves of the networks that this run trained.
-    pub curves: Vec<SatisfactionEpoch>,
+    /// Learning curve: means over the networks that this run trained and that were still learning.
+    pub curve: Vec<EpochFigures>,
 }
 
 /// Trains a conversation head, writes it if an output is given, and measures it on the held-out dialogues.
@@ -185,8 +172,8 @@ pub fn train_satisfaction(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<SatisfactionTrainReport> {
     check(options)?;
-    let dialogues = read_dialogues(&options.inputs, options.language.as_deref(), &options.labels)?;
-    let text_encoder = TextEncoder::load(&options.model, device)?;
+    let dialogues = read_dialogues(&options.inputs, options.language, &options.labels)?;
+    let text_encoder = TextEncoder::load(&options.model, Language::Zh, device)?;
     let metadata = metadata(options, &text_encoder);
     let buckets = options.lexicon_buckets;
     let corpus = Corpus::new(dialogues, &text_encoder, &metadata.encoder_layers, buckets, progress)?;
@@ -194,7 +181,7 @@ pub fn train_satisfaction(
     let stage = TurnStage::new(&corpus, &split, &metadata, options)?;
     let fingerprint = fingerprint(options, &corpus, &text_encoder);
     let checkpoint = Checkpoint::new(options.output.as_deref(), fingerprint, metadata.network_sizes());
-    let (networks, curves) = train_networks(&corpus, &split, &stage, &checkpoint, options, device, progress)?;
+    let (networks, curve) = train_networks(&corpus, &split, &stage, &checkpoint, options, device, progress)?;
 
     let cross_fitted = cross_fitted(&corpus, &split, &stage, &networks, &metadata, device)?;
     let calibration = calibrate(&cross_fitted);
@@ -218,7 +205,7 @@ pub fn train_satisfaction(
         validation: report(&scorer, &corpus, &split.held_out),
         baseline,
         baseline_mean_recall,
-        curves,
+        curve,
     })
 }
 
@@ -291,9 +278,8 @@ impl TurnStage {
             dialogue: options.dialogue_offset,
         };
         let sizes = metadata.turn_sizes();
-        let on = |members: &[usize]| {
-            fit_turn_encoder(&corpus.texts, &basis, &corpus.samples(members), sizes, penalties)
-        };
+        let on =
+            |members: &[usize]| fit_turn_encoder(&corpus.texts, &basis, &corpus.samples(members), sizes, penalties);
         let by_fold = (0..split.folds.len()).map(|fold| on(&split.without(fold))).collect();
         Ok(Self { by_fold, whole: on(&split.training()) })
     }
@@ -308,31 +294,47 @@ fn train_networks(
     options: &SatisfactionOptions,
     device: Device,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Vec<Network>, Vec<SatisfactionEpoch>)> {
+) -> Result<(Vec<Network>, Vec<EpochFigures>)> {
     let fold_of = split.fold_of(corpus.dialogues.len());
     let encoder_of = |member: usize| fold_of[member].map_or(&stage.whole, |fold| &stage.by_fold[fold]);
     let sequences = corpus.sequences(encoder_of, &split.training(), device)?;
     let as_index = |members: &[usize]| -> Vec<i64> { members.iter().map(|&member| member as i64).collect() };
     let mut networks = checkpoint.load(device);
     networks.truncate(split.folds.len());
+    let sizes = NetworkSizes::new(stage.whole.sizes.vector(), options.lstm_hidden_size);
     let mut curves = Vec::new();
     for network in networks.len()..split.folds.len() {
         let (members, fold) = (as_index(&split.without(network)), as_index(&split.folds[network]));
-        let mut epoch = 0;
-        let mut each_epoch = |figures: Epoch| {
-            epoch += 1;
-            let (training_loss, fold_loss) = (figures.training_loss, figures.held_out_loss);
-            curves.push(SatisfactionEpoch { network, epoch, training_loss, fold_loss });
-            let epochs_max = options.epochs_max;
-            progress(Progress::FoldEpoch { network, networks: options.folds, epoch, epochs_max, training_loss, fold_loss });
+        let mut curve = Vec::new();
+        let mut each_epoch = |figures: EpochFigures| {
+            curve.push(figures);
+            let (networks, epochs_max) = (options.folds, options.epochs_max);
+            progress(Progress::NetworkEpoch { network, networks, epochs_max, figures });
         };
-        let sizes = stage.whole.sizes.vector();
-        let sizes = crate::conversation::network::NetworkSizes::new(sizes, options.lstm_hidden_size);
         let seed = options.seed.wrapping_add(network as u64);
         networks.push(fit(&sequences, (&members, &fold), sizes, (options, seed), &mut each_epoch)?);
+        curves.push(curve);
         checkpoint.save(&networks)?;
     }
-    Ok((networks, curves))
+    Ok((networks, mean_curve(&curves)))
+}
+
+/// Means over the curves that reach an epoch.
+fn mean_curve(curves: &[Vec<EpochFigures>]) -> Vec<EpochFigures> {
+    let longest = curves.iter().map(Vec::len).max().unwrap_or_default();
+    let at = |index: usize| {
+        let found: Vec<&EpochFigures> = curves.iter().filter_map(|curve| curve.get(index)).collect();
+        let mean = |figure: fn(&EpochFigures) -> f64| {
+            found.iter().map(|figures| figure(figures)).sum::<f64>() / found.len() as f64
+        };
+        EpochFigures {
+            epoch: index as u32 + 1,
+            training_loss: mean(|figures| figures.training_loss),
+            validation_loss: mean(|figures| figures.validation_loss),
+            validation_macro_f1: mean(|figures| figures.validation_macro_f1),
+        }
+    };
+    (0..longest).map(at).collect()
 }
 
 /// Class and raw probabilities of every rated training turn, by the network and turn encoder that did not see it.
@@ -364,7 +366,7 @@ fn baseline(corpus: &Corpus, split: &Split, options: &SatisfactionOptions) -> (C
     let found = bag_of_ngrams(&corpus.texts, &samples, &held_out, options.lexicon_buckets, BASELINE_L2);
     let rows: Vec<(usize, Vec<f64>)> =
         held_out.iter().zip(&found).map(|(sample, row)| (sample.class, row.to_vec())).collect();
-    let report = ClassificationReport::new("bag of character n-grams", &options.labels, &rows, 0);
+    let report = ClassificationReport::most_probable("bag of character n-grams", &options.labels, &rows, 0);
     let labels = held_out.iter().zip(found).map(|(sample, row)| (sample.class, Calibration::NONE.label(row)));
     (report, mean_recall(labels))
 }
@@ -392,7 +394,9 @@ fn check(options: &SatisfactionOptions) -> Result<()> {
         "lexicon_buckets must be at least 1, and regression_components at least vector_components"
     } else if !(share(options.dropout) && share(options.label_smoothing) && share(options.validation_fraction)) {
         "dropout, label_smoothing and validation_fraction must lie in 0 to below 1"
-    } else if ![options.learning_rate, options.lexicon_l2, options.customer_l2, options.agent_l2].into_iter().all(positive)
+    } else if ![options.learning_rate, options.lexicon_l2, options.customer_l2, options.agent_l2]
+        .into_iter()
+        .all(positive)
     {
         "learning_rate and the penalties must be positive numbers"
     } else {
@@ -409,7 +413,7 @@ fn metadata(options: &SatisfactionOptions, text_encoder: &TextEncoder) -> Conver
         layers.dedup();
         layers
     };
-    let folder = options.model.encoder_dir.file_name().unwrap_or_default();
+    let folder = options.model.multilingual.encoder_dir.file_name().unwrap_or_default();
     let layers = if options.encoder_layers.is_empty() { quarters() } else { options.encoder_layers.clone() };
     let states = layers.len() as i64 * config.hidden_size;
     ConversationHeadMetadata {

@@ -2,14 +2,11 @@
 
 use crate::conversation::CLASSES;
 use crate::conversation::calibration::normalised_exponentials;
+use crate::training::lbfgs::minimise;
 
-/// Pairs of steps and gradient changes that approximate the curvature.
-const MEMORY: usize = 10;
 /// The fit has converged when no partial derivative exceeds this share of the rows' total weight.
 const GRADIENT_SHARE_MAX: f64 = 1e-5;
-const ITERATIONS_MAX: usize = 500;
-/// Share of the predicted decrease that a step must bring (Armijo).
-const DECREASE_SHARE_MIN: f64 = 1e-4;
+const ITERATIONS_MAX: u32 = 500;
 
 /// Rows to fit: features as (index, value), class, weight in the loss.
 pub(crate) struct Rows<'a> {
@@ -39,50 +36,25 @@ impl Fit {
 
 /// Minimises Σ weight · cross-entropy + `l2`/2 · |weights|²; biases are not penalised.
 pub(crate) fn fit(rows: &Rows<'_>, l2: f64) -> Fit {
-    let size = CLASSES * rows.width + CLASSES;
-    let mut point = vec![0.0; size];
-    let (mut value, mut gradient) = loss(rows, l2, &point);
+    let start = vec![0.0; CLASSES * rows.width + CLASSES];
     let tolerance = GRADIENT_SHARE_MAX * rows.weights.iter().sum::<f64>();
-    let mut memory: Vec<(Vec<f64>, Vec<f64>)> = Vec::new();
-    for _ in 0..ITERATIONS_MAX {
-        if gradient.iter().all(|slope| slope.abs() <= tolerance) {
-            break;
-        }
-        let direction = direction(&gradient, &memory);
-        let slope = dot(&direction, &gradient);
-        let mut step = if memory.is_empty() { 1.0 / dot(&gradient, &gradient).sqrt() } else { 1.0 };
-        let (next, next_value, next_gradient) = loop {
-            let next: Vec<f64> = point.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
-            let (next_value, next_gradient) = loss(rows, l2, &next);
-            if next_value <= value + DECREASE_SHARE_MIN * step * slope || step < 1e-12 {
-                break (next, next_value, next_gradient);
-            }
-            step /= 2.0;
-        };
-        if next_value >= value {
-            break;
-        }
-        let moved: Vec<f64> = next.iter().zip(&point).map(|(a, b)| a - b).collect();
-        let turned: Vec<f64> = next_gradient.iter().zip(&gradient).map(|(a, b)| a - b).collect();
-        if dot(&moved, &turned) > 0.0 {
-            if memory.len() == MEMORY {
-                memory.remove(0);
-            }
-            memory.push((moved, turned));
-        }
-        (point, value, gradient) = (next, next_value, next_gradient);
+    let found = minimise(|point, gradient| loss(rows, l2, point, gradient), start, tolerance, ITERATIONS_MAX);
+    if !found.is_converged(tolerance) {
+        tracing::warn!(gradient_max = found.gradient_max, tolerance, "a logistic regression has not converged");
     }
+    let mut point = found.point;
     let bias = std::array::from_fn(|class| point[CLASSES * rows.width + class]);
     point.truncate(CLASSES * rows.width);
     Fit { weight: point, bias }
 }
 
-/// Loss and gradient at `point`: weights class by class, then biases.
-fn loss(rows: &Rows<'_>, l2: f64, point: &[f64]) -> (f64, Vec<f64>) {
+/// Loss at `point` (weights class by class, then biases); writes the gradient.
+fn loss(rows: &Rows<'_>, l2: f64, point: &[f64], gradient: &mut [f64]) -> f64 {
     let width = rows.width;
     let (weight, bias) = point.split_at(CLASSES * width);
-    let mut gradient: Vec<f64> = weight.iter().map(|w| l2 * w).chain([0.0; CLASSES]).collect();
-    let mut value = l2 / 2.0 * dot(weight, weight);
+    gradient.iter_mut().zip(weight).for_each(|(slope, w)| *slope = l2 * w);
+    gradient[CLASSES * width..].fill(0.0);
+    let mut value = l2 / 2.0 * weight.iter().map(|w| w * w).sum::<f64>();
     for ((row, &class), &share) in rows.features.iter().zip(rows.classes).zip(rows.weights) {
         let mut logits: [f64; CLASSES] = std::array::from_fn(|class| bias[class]);
         for &(feature, x) in row {
@@ -101,35 +73,7 @@ fn loss(rows: &Rows<'_>, l2: f64, point: &[f64]) -> (f64, Vec<f64>) {
             }
         }
     }
-    (value, gradient)
-}
-
-/// The quasi-Newton direction of descent (two-loop recursion).
-fn direction(gradient: &[f64], memory: &[(Vec<f64>, Vec<f64>)]) -> Vec<f64> {
-    let mut direction: Vec<f64> = gradient.iter().map(|slope| -slope).collect();
-    let mut scales = Vec::with_capacity(memory.len());
-    for (moved, turned) in memory.iter().rev() {
-        let scale = dot(moved, &direction) / dot(moved, turned);
-        add(&mut direction, -scale, turned);
-        scales.push(scale);
-    }
-    if let Some((moved, turned)) = memory.last() {
-        let length = dot(moved, turned) / dot(turned, turned);
-        direction.iter_mut().for_each(|d| *d *= length);
-    }
-    for ((moved, turned), scale) in memory.iter().zip(scales.into_iter().rev()) {
-        let correction = dot(turned, &direction) / dot(moved, turned);
-        add(&mut direction, scale - correction, moved);
-    }
-    direction
-}
-
-fn add(target: &mut [f64], factor: f64, source: &[f64]) {
-    target.iter_mut().zip(source).for_each(|(a, b)| *a += factor * b);
-}
-
-fn dot(a: &[f64], b: &[f64]) -> f64 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
+    value
 }
 
 /// Weights that make every class count alike, with mean 1.
@@ -144,23 +88,27 @@ pub(crate) fn balanced(classes: &[usize]) -> Vec<f64> {
 mod tests {
     use super::*;
 
+    fn at(rows: &Rows<'_>, l2: f64, point: &[f64]) -> (f64, Vec<f64>) {
+        let mut gradient = vec![f64::NAN; point.len()];
+        (loss(rows, l2, point, &mut gradient), gradient)
+    }
+
     #[test]
     fn the_gradient_vanishes_at_the_fit_and_other_points_are_worse() {
-        let features: Vec<Vec<(usize, f32)>> = (0..90)
-            .map(|index| vec![(index % 4, 1.0), (4, ((index * 37 % 11) as f32 - 5.0) / 5.0)])
-            .collect();
+        let features: Vec<Vec<(usize, f32)>> =
+            (0..90).map(|index| vec![(index % 4, 1.0), (4, ((index * 37 % 11) as f32 - 5.0) / 5.0)]).collect();
         let classes: Vec<usize> = (0..90).map(|index| (index % 4 + index * index % 3) % CLASSES).collect();
         let weights = balanced(&classes);
         let rows = Rows { features: &features, classes: &classes, weights: &weights, width: 5 };
         let fit = fit(&rows, 0.1);
         let point: Vec<f64> = fit.weight.iter().chain(&fit.bias).copied().collect();
-        let (value, gradient) = loss(&rows, 0.1, &point);
+        let (value, gradient) = at(&rows, 0.1, &point);
         assert!(gradient.iter().all(|slope| slope.abs() <= 1e-3), "{gradient:?}");
         for index in 0..point.len() {
             for change in [-0.05, 0.05] {
                 let mut other = point.clone();
                 other[index] += change;
-                assert!(loss(&rows, 0.1, &other).0 > value);
+                assert!(at(&rows, 0.1, &other).0 > value);
             }
         }
     }
@@ -170,14 +118,14 @@ mod tests {
         let features = [vec![(0, 0.5), (2, -1.0)], vec![(1, 2.0)], vec![(0, 1.0), (1, 0.3), (2, 0.7)]];
         let rows = Rows { features: &features, classes: &[0, 2, 1], weights: &[1.0, 0.5, 2.0], width: 3 };
         let point: Vec<f64> = (0..12).map(|index| (f64::from(index) * 0.9).sin()).collect();
-        let (_, gradient) = loss(&rows, 0.3, &point);
+        let (_, gradient) = at(&rows, 0.3, &point);
         for index in 0..point.len() {
-            let at = |change: f64| {
+            let moved = |change: f64| {
                 let mut other = point.clone();
                 other[index] += change;
-                loss(&rows, 0.3, &other).0
+                at(&rows, 0.3, &other).0
             };
-            let slope = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let slope = (moved(1e-5) - moved(-1e-5)) / 2e-5;
             assert!((slope - gradient[index]).abs() < 1e-6, "{index}: {slope} and {}", gradient[index]);
         }
     }

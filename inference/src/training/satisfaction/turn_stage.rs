@@ -76,8 +76,11 @@ impl Basis {
         let (variances, directions) = covariance.f_linalg_eigh("L")?;
         let count = (count as i64).min(width);
         let kept = variances.f_narrow(0, width - count, count)?.f_sum(Kind::Double)?.f_sqrt()?;
-        let directions =
-            directions.f_narrow(1, width - count, count)?.f_flip([1_i64].as_slice())?.f_transpose(0, 1)?.f_div(&kept)?;
+        let directions = directions
+            .f_narrow(1, width - count, count)?
+            .f_flip([1_i64].as_slice())?
+            .f_transpose(0, 1)?
+            .f_div(&kept)?;
         let all = Tensor::f_from_slice(&rows(&mut (0..states.len())))?.f_view([-1, width])?.f_to_kind(Kind::Double)?;
         let components = all.f_sub(&mean)?.f_mul(&inverse)?.f_matmul(&directions.f_transpose(0, 1)?)?;
         let single = |tensor: &Tensor| crate::conversation::head::values(tensor);
@@ -150,7 +153,8 @@ pub(crate) fn fit_turn_encoder(
 /// The weights less their mean over the classes, which no probability depends on.
 fn centred_weights(fit: &Fit) -> Vec<f64> {
     let width = fit.weight.len() / CLASSES;
-    let mean = |feature: usize| (0..CLASSES).map(|class| fit.weight[class * width + feature]).sum::<f64>() / CLASSES as f64;
+    let mean =
+        |feature: usize| (0..CLASSES).map(|class| fit.weight[class * width + feature]).sum::<f64>() / CLASSES as f64;
     let means: Vec<f64> = (0..width).map(mean).collect();
     fit.weight.iter().zip(means.iter().cycle()).map(|(weight, mean)| weight - mean).collect()
 }
