@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{InferenceError, Result};
 use crate::language::Language;
+use crate::precision::Precision;
 
 /// Folder of the default encoder below the cache folder of `deploy/setup.sh`.
 const DEFAULT_ENCODER: &str = "models/all-MiniLM-L6-v2";
@@ -25,6 +26,8 @@ pub struct ModelConfig {
     pub head_files: Vec<PathBuf>,
     /// The second encoder, for Chinese texts.
     pub multilingual: MultilingualConfig,
+    /// `fp32`, `fp16` or `bf16`; default: fp32 on CPUs, fp16 on CUDA. Part of the model id.
+    pub precision: Option<Precision>,
     /// Texts are cut at this many tokens, `[CLS]` and `[SEP]` included.
     pub max_tokens: usize,
     /// Tokens computed per batch, padding counted. One batch is also what a lonely text costs.
@@ -75,6 +78,7 @@ impl Default for ModelConfig {
             encoder_sha256: None,
             head_files: Vec::new(),
             multilingual: MultilingualConfig::default(),
+            precision: None,
             max_tokens: 128,
             batch_tokens: 512,
         }

@@ -95,6 +95,9 @@ pub enum InferenceError {
     /// LibTorch reported an error.
     #[error("LibTorch: {0}")]
     Torch(String),
+    /// A device, or the machine, has no memory left for what was asked.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
     /// A device thread could not be started or has stopped.
     #[error("inference thread: {0}")]
     Thread(String),
@@ -104,7 +107,15 @@ impl From<TchError> for InferenceError {
     fn from(error: TchError) -> Self {
         // LibTorch appends a C++ stack trace; the first line says what happened.
         let message = error.to_string();
-        Self::Torch(message.lines().next().unwrap_or_default().to_owned())
+        let first = message.lines().next().unwrap_or_default().to_owned();
+        // LibTorch has a C++ class for it, of which only the message comes through the bindings: of the CUDA allocator,
+        // of cuBLAS, and of the CPU's allocator.
+        const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory"];
+        if OUT_OF_MEMORY.iter().any(|mark| first.contains(mark)) {
+            Self::OutOfMemory(first)
+        } else {
+            Self::Torch(first)
+        }
     }
 }
 

@@ -27,9 +27,10 @@ impl EncoderOutput {
             Self::Tokens => Ok(states.shallow_clone()),
             Self::Cls => Ok(states.f_select(1, 0)?),
             Self::Mean => no_grad(|| {
-                let mask = attention_mask.f_unsqueeze(2)?.f_to_kind(Kind::Float)?;
-                let sum = |values: &Tensor| values.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float);
-                Ok(sum(&states.f_mul(&mask)?)?.f_div(&sum(&mask)?)?)
+                let count = attention_mask.f_sum_dim_intlist([1_i64].as_slice(), true, Kind::Float)?;
+                // Filled, not multiplied by zero: what stands at padding may be no number.
+                let visible = states.f_masked_fill(&attention_mask.f_eq(0)?.f_unsqueeze(2)?, 0.0)?;
+                Ok(visible.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?.f_div(&count)?)
             }),
         }
     }

@@ -1,9 +1,9 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, TextRequest};
+use contactflow_schemas::prediction::{Outcome, Prediction, Request, TextRequest, TextScores};
 use tch::Device;
 
-use crate::batching::{BatchShape, BatchStats};
+use crate::batching::{BatchShape, BatchStats, Headroom};
 use crate::config::ModelConfig;
 use crate::error::Result;
 use crate::group::{Member, ModelGroup};
@@ -37,10 +37,10 @@ fn model_id(groups: &[(Language, ModelGroup)]) -> String {
     format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads.join("\n"))))
 }
 
-/// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
-pub trait TextScorer {
-    /// One prediction per request, in the same order.
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction>;
+/// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
+pub trait DeviceScorer<R: Request = TextRequest> {
+    /// One answer per request, in the same order.
+    fn score(&mut self, requests: &[R]) -> Vec<R::Answer>;
 }
 
 /// All encoders and heads on one device.
@@ -52,6 +52,7 @@ pub struct Scorer {
     /// The models by language; English, which stands in for missing ones, first.
     groups: Vec<(Language, ModelGroup)>,
     model_id: String,
+    headroom: Headroom,
     stats: BatchStats,
 }
 
@@ -67,10 +68,11 @@ impl Scorer {
             groups.push((language, ModelGroup::load(config, language, device)?));
         }
         let model_id = model_id(&groups);
-        Ok(Self { groups, model_id, stats: BatchStats::default() })
+        Ok(Self { groups, model_id, headroom: Headroom::default(), stats: BatchStats::default() })
     }
 
-    /// `text-<encoders>-<heads>`: changes whenever a score could, except between kinds of devices.
+    /// `text-<encoders>-<heads>`: changes whenever a score could, except between numeric profiles; what is published has
+    /// the profile at its end ([`DevicePool::model_id`](crate::DevicePool::model_id)).
     pub fn model_id(&self) -> &str {
         &self.model_id
     }
@@ -136,25 +138,24 @@ impl Scorer {
         }
     }
 
-    /// Outcomes of one batch, one per member. If the batch fails as a whole, its members are tried one by one, in the
-    /// same shape, so that only the culprit fails.
+    /// Outcomes of one batch, one per member.
     fn score_batch(&mut self, group: usize, members: &[Member<'_>], shape: BatchShape) -> Vec<Outcome> {
-        match self.groups[group].1.score(members, shape) {
-            Ok(scores) => {
-                let tokens: usize = members.iter().map(|member| member.tokens.ids.len()).sum();
-                self.stats.batches += 1;
-                self.stats.tokens += tokens as u64;
-                self.stats.padding_tokens += (shape.rows * shape.length - tokens) as u64;
-                let not_a_number = || Outcome::Failed("the model's output is not a number".to_owned());
-                let outcome = |scores: Option<_>| scores.map(Box::new).map_or_else(not_a_number, Outcome::Scored);
-                scores.into_iter().map(outcome).collect()
-            }
-            Err(error) if members.len() <= 1 => vec![Outcome::Failed(error.to_string()); members.len()],
-            Err(error) => {
-                tracing::warn!(%error, texts = members.len(), "a batch failed; scoring its texts one by one");
-                members.iter().flat_map(|&member| self.score_batch(group, &[member], shape)).collect()
-            }
-        }
+        let Self { groups, headroom, stats, .. } = self;
+        let models = &groups[group].1;
+        let results = headroom.run(members, shape, &mut |part, shape| {
+            let scores = models.score(part, shape)?;
+            let tokens: usize = part.iter().map(|member| member.tokens.ids.len()).sum();
+            stats.batches += 1;
+            stats.tokens += tokens as u64;
+            stats.padding_tokens += (shape.rows * shape.length - tokens) as u64;
+            Ok(scores)
+        });
+        let outcome = |result: Result<Option<TextScores>>| match result {
+            Ok(Some(scores)) => Outcome::Scored(Box::new(scores)),
+            Ok(None) => Outcome::Failed("the model's output is not a number".to_owned()),
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        results.into_iter().map(outcome).collect()
     }
 
     /// Counts texts that were cut, and says so at the first, and again whenever their number has doubled.
@@ -168,7 +169,7 @@ impl Scorer {
     }
 }
 
-impl TextScorer for Scorer {
+impl DeviceScorer for Scorer {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         Scorer::score(self, requests)
     }

@@ -9,6 +9,7 @@ use crate::config::ModelConfig;
 use crate::encoder::Encoder;
 use crate::error::{InferenceError, Result};
 use crate::language::Language;
+use crate::precision::NumericProfile;
 use crate::tokenizer::{TextTokenizer, TokenizedText};
 use crate::weights::sha256_hex;
 
@@ -29,6 +30,7 @@ impl TextEncoder {
 
     fn load_folder(folder: &Path, sha256: Option<&str>, config: &ModelConfig, device: Device) -> Result<Self> {
         let encoder = Encoder::load(folder, sha256, device)?;
+        let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
         config.check_max_tokens(encoder.config().max_position_embeddings)?;
         let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
         let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;

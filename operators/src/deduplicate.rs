@@ -10,7 +10,7 @@ mod ledger;
 mod operator;
 
 pub use ledger::{Effects, Ledger};
-pub use operator::{Deduplicated, deduplicate};
+pub use operator::{Deduplicated, Journal, deduplicate};
 
 use contactflow_schemas::event::Delivery;
 use contactflow_schemas::reject::RejectedRow;

@@ -2,6 +2,8 @@
 
 mod generate;
 mod incidents;
+mod inspect;
+mod panics;
 mod run;
 mod train;
 
@@ -35,6 +37,14 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Compares anomaly scores with the incidents that `generate` planted
     Incidents(incidents::IncidentsArgs),
+    /// Computes the tables anew and compares them with what is published; writes nothing
+    Verify(inspect::VerifyArgs),
+    /// Says which KPI values more events would change; writes nothing
+    Whatif(inspect::WhatIfArgs),
+    /// Takes a contact's events out of every table, state file and prediction, with a receipt
+    Erase(inspect::EraseArgs),
+    /// Says how a running or stopped job stands
+    Status(inspect::StatusArgs),
     /// Fits a head on labelled texts
     Train(train::TrainArgs),
     /// Measures a head on labelled texts
@@ -83,11 +93,16 @@ pub fn main() -> ExitCode {
         }
     };
     start_log();
+    panics::install();
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => run::check(args),
         Command::Generate(args) => generate::generate(args),
         Command::Incidents(args) => incidents::incidents(args),
+        Command::Verify(args) => inspect::verify(args),
+        Command::Whatif(args) => inspect::whatif(args),
+        Command::Erase(args) => inspect::erase(args),
+        Command::Status(args) => inspect::status(args),
         Command::Train(args) => train::train(args),
         Command::Evaluate(args) => train::evaluate(args),
     };

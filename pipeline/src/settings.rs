@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use contactflow_inference::{ModelConfig, PoolLimits};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Windows;
 use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
+
+use crate::sink::PublishedSettings;
 
 /// How tables are laid out in the store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +49,15 @@ impl Default for InferenceSettings {
     }
 }
 
+/// What texts may show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacySettings {
+    /// Masked in texts before they are scored, in rejected rows and in messages: a list of `email`, `card`, `order`,
+    /// `phone` and `handle`, or `off`. Default: all of them.
+    pub mask: Masking,
+}
+
 /// Everything a job needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -62,6 +74,8 @@ pub struct JobSettings {
     pub epoch_rows: u64,
     /// How often a following job looks for new files, ms.
     pub poll_interval_ms: u64,
+    /// Keeps what a restart goes on from (`_contactflow/state`). Without it every start reads all inputs again.
+    pub keep_state: bool,
     /// The KPI tables to publish, by name; none means all.
     pub kpi_tables: Vec<String>,
     /// Publishes what commits change in windows that were closed (table `restatements`); that reads the files they
@@ -69,6 +83,8 @@ pub struct JobSettings {
     pub restatements: bool,
     /// Thresholds and time zone of the KPIs.
     pub kpi: KpiRules,
+    /// What texts may show.
+    pub privacy: PrivacySettings,
     /// The model.
     pub inference: InferenceSettings,
 }
@@ -93,9 +109,11 @@ impl Default for JobSettings {
             layout: Layout::Parquet,
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
+            keep_state: true,
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),
+            privacy: PrivacySettings::default(),
             inference: InferenceSettings::default(),
         }
     }
@@ -144,6 +162,19 @@ impl JobSettings {
             let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             SettingsError::Invalid { path: shown, detail: format!("line {line}: {}", error.message()) }
         })
+    }
+
+    /// Settings that compute what is published below `output`, without inputs and without asking a model.
+    pub fn of_published(output: &str, workers: usize, published: Option<&PublishedSettings>) -> Self {
+        let published = published.cloned().unwrap_or_default();
+        Self {
+            output: output.to_owned(),
+            workers,
+            kpi: published.kpi,
+            kpi_tables: published.kpi_tables,
+            inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
+            ..Self::default()
+        }
     }
 
     /// The windows of the configured time zone.
@@ -226,5 +257,10 @@ mod tests {
             toml::from_str("inputs = [\"a\"]\noutput = \"b\"\n[inference]\ndevices = \"cpu\"\n").unwrap();
         assert!(settings.inference.enabled && settings.validate().is_ok());
         assert_eq!(settings.inference.model, ModelConfig::default());
+        assert_eq!(settings.privacy.mask, Masking::default());
+        let privacy = |mask: &str| toml::from_str::<JobSettings>(&format!("[privacy]\nmask = {mask}\n"));
+        assert_eq!(privacy("\"off\"").unwrap().privacy.mask, Masking::OFF);
+        assert!(!privacy("[\"email\"]").unwrap().privacy.mask.is_off());
+        assert!(privacy("[\"names\"]").is_err());
     }
 }

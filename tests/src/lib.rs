@@ -8,11 +8,13 @@
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
+//! | [`fake_model`] | a model that says what letters say |
 //! | [`runner`], [`product`], [`memory`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
 pub mod difference;
+pub mod fake_model;
 pub mod histories;
 pub mod memory;
 pub mod model;

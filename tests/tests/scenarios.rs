@@ -6,8 +6,7 @@ use contactflow_tests::oracle::Oracle;
 use contactflow_tests::scenario::{Scenario, folder, load_all};
 
 fn by_oracle(scenario: &Scenario) -> Result<Tables> {
-    let score = |text: &str| scenario.scores.get(text).copied();
-    Ok(Oracle { score: &score, zone: scenario.time_zone, ..Oracle::default() }.tables(&scenario.rows))
+    Ok(Oracle { heads: scenario, zone: scenario.time_zone, ..Oracle::default() }.tables(&scenario.rows))
 }
 
 #[test]

@@ -139,10 +139,12 @@ struct Pooled {
 
 impl Pooled {
     fn of(states: &Tensor, attention_mask: &Tensor) -> Result<Self> {
-        let mask = attention_mask.f_unsqueeze(2)?.f_to_kind(Kind::Float)?;
-        let counts = mask.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
-        let mean = states.f_mul(&mask)?.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?.f_div(&counts)?;
-        let visible = states.f_masked_fill(&mask.f_eq(0.0)?, f64::from(f32::MIN))?;
+        let counts = attention_mask.f_sum_dim_intlist([1_i64].as_slice(), true, Kind::Float)?;
+        // Filled, not multiplied by zero: what stands at padding may be no number.
+        let padding = attention_mask.f_eq(0)?.f_unsqueeze(2)?;
+        let sum = states.f_masked_fill(&padding, 0.0)?.f_sum_dim_intlist([1_i64].as_slice(), false, Kind::Float)?;
+        let mean = sum.f_div(&counts)?;
+        let visible = states.f_masked_fill(&padding, f64::from(f32::MIN))?;
         let (maximum, holders) = visible.f_max_dim(1, false)?;
         Ok(Self { counts, mean, maximum, holders })
     }

@@ -63,6 +63,13 @@ struct Pending {
     reject: Reject,
 }
 
+impl Pending {
+    /// True for the very row.
+    fn is(&self, row: &RejectedRow) -> bool {
+        self.conflict.is_none() && self.version == row.version && self.reject == row.reject
+    }
+}
+
 /// What stands for every identity this worker is responsible for.
 #[derive(Default)]
 pub struct Ledger {
@@ -93,19 +100,22 @@ impl Ledger {
         self.latest.get(standing.filter_map(Slot::time))
     }
 
-    /// Takes in a rejected row.
-    pub fn reject(&mut self, row: RejectedRow, effects: &mut Effects) {
+    /// Takes in a rejected row; tells whether the ledger is another one now.
+    pub fn reject(&mut self, row: RejectedRow, effects: &mut Effects) -> bool {
         let position = (row.reject.file, row.reject.row);
         let Some(key) = row.key else {
             effects.rejects.push((row.reject.clone(), 1));
+            let after = row.reject.clone();
             let before = self.anonymous.insert(position, row.reject);
+            let is_new = before.as_ref() != Some(&after);
             effects.rejects.extend(before.map(|reject| (reject, -1)));
-            return;
+            return is_new;
         };
         if self.find(key).is_some_and(|slot| slot.version >= row.version) {
-            return;
+            return false;
         }
         let pending = self.pending.entry(key).or_default();
+        let is_new = !pending.iter().any(|other| other.is(&row));
         // The same row read again.
         pending.retain(|other| {
             let again = other.conflict.is_none() && (other.reject.file, other.reject.row) == position;
@@ -116,49 +126,51 @@ impl Ledger {
         });
         effects.rejects.push((row.reject.clone(), 1));
         pending.push(Pending { version: row.version, conflict: None, reject: row.reject });
+        is_new
     }
 
-    /// Takes in a valid delivery.
-    pub fn deliver(&mut self, delivery: Delivery, effects: &mut Effects) {
+    /// Takes in a valid delivery; tells whether the ledger is another one now.
+    pub fn deliver(&mut self, delivery: Delivery, effects: &mut Effects) -> bool {
         let slot = Slot::of(&delivery);
         let Some(known) = self.find(delivery.key).copied() else {
             self.insert(slot);
             self.accept(None, slot, delivery, effects);
-            return;
+            return true;
         };
         let newer = delivery.version > known.version;
         let overrides = delivery.version == known.version && slot.retracted && !known.retracted;
         if newer || overrides {
             *self.find_mut(delivery.key) = slot;
             self.accept(Some(known), slot, delivery, effects);
-        } else if delivery.version == known.version && !known.retracted && !slot.retracted {
-            self.same_version(known, slot, delivery, effects);
+            return true;
         }
+        let is_second_assert = delivery.version == known.version && !known.retracted && !slot.retracted;
+        is_second_assert && self.same_version(known, slot, delivery, effects)
     }
 
     /// Two asserts with one version: a redelivery, or a conflict.
-    fn same_version(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) {
+    fn same_version(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) -> bool {
         if slot.content == known.content {
-            self.redelivered(known, slot, delivery, effects);
-            return;
+            return self.redelivered(known, slot, delivery, effects);
         }
         let identity = identity_of(&delivery);
         let (winner, loser) = if slot.content < known.content { (slot, known) } else { (known, slot) };
-        if winner.content == slot.content {
+        let wins = winner.content == slot.content;
+        if wins {
             *self.find_mut(slot.key) = slot;
             self.accept(Some(known), slot, delivery, effects);
         }
-        self.conflict(&loser, identity, effects);
+        self.conflict(&loser, identity, effects) || wins
     }
 
     /// The same event again. Its position and ingest_time are no part of its content; of several the first position in
     /// byte order and the least time stand, so that it is always the same.
-    fn redelivered(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) {
+    fn redelivered(&mut self, known: Slot, slot: Slot, delivery: Delivery, effects: &mut Effects) -> bool {
         let is_first = position(&slot.origin) < position(&known.origin);
         let origin = if is_first { slot.origin } else { known.origin };
         let ingest_ms = known.ingest_ms.min(slot.ingest_ms);
         if !is_first && ingest_ms == known.ingest_ms {
-            return;
+            return false;
         }
         let standing = self.find_mut(slot.key);
         (standing.origin, standing.ingest_ms) = (origin, ingest_ms);
@@ -167,10 +179,12 @@ impl Ledger {
             event.ingest_ms = (ingest_ms != NO_TIME).then_some(ingest_ms);
             effects.changes.push((conversation, Change::Put(event)));
         }
+        true
     }
 
-    /// Reports the losing side of a conflict, once per distinct content, at its first position.
-    fn conflict(&mut self, loser: &Slot, (tenant, source, event_id): Identity, effects: &mut Effects) {
+    /// Reports the losing side of a conflict, once per distinct content, at its first position; tells whether that is
+    /// news.
+    fn conflict(&mut self, loser: &Slot, (tenant, source, event_id): Identity, effects: &mut Effects) -> bool {
         let reject = Reject {
             file: loser.origin.file,
             row: loser.origin.row,
@@ -195,10 +209,12 @@ impl Ledger {
                     effects.rejects.push((std::mem::replace(&mut other.reject, reject.clone()), -1));
                     effects.rejects.push((reject, 1));
                 }
+                first
             }
             None => {
                 effects.rejects.push((reject.clone(), 1));
                 pending.push(Pending { version: loser.version, conflict: Some(loser.content), reject });
+                true
             }
         }
     }

@@ -31,8 +31,29 @@ pub struct Deduplicated<'scope> {
     pub merges: Stream<'scope, Epoch, Vec<(MergeEvent, isize)>>,
 }
 
-/// Reduces deliveries to net events. Rows are routed by identity; each epoch is processed when it is complete.
-pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> Deduplicated<'scope> {
+/// Where the rows that changed the ledger are written down, in their order: whoever takes in these rows again, in any
+/// order between identities, has the same ledger.
+pub trait Journal {
+    /// Takes a row of `epoch` down.
+    fn record(&mut self, epoch: Epoch, row: &Incoming);
+
+    /// Takes the row recorded last back: it changed nothing.
+    fn strike(&mut self);
+}
+
+/// No journal: what was taken in is known to nobody else.
+impl Journal for () {
+    fn record(&mut self, _epoch: Epoch, _row: &Incoming) {}
+
+    fn strike(&mut self) {}
+}
+
+/// Reduces deliveries to net events. Rows are routed by identity; each epoch is processed when it is complete, and the
+/// rows that changed something go to the `journal` of this worker.
+pub fn deduplicate<'scope>(
+    incoming: Stream<'scope, Epoch, Vec<Incoming>>,
+    mut journal: impl Journal + 'static,
+) -> Deduplicated<'scope> {
     let mut builder = OperatorBuilder::new("Deduplicate".to_owned(), incoming.scope());
     let mut input = builder.new_input(incoming, Exchange::new(Incoming::stable_hash));
     let (changes_output, changes) = builder.new_output();
@@ -55,9 +76,13 @@ pub fn deduplicate<'scope>(incoming: Stream<'scope, Epoch, Vec<Incoming>>) -> De
             while let Some(mut batch) = buffer.next_complete(&[&frontiers[0]]) {
                 let mut effects = Effects::default();
                 for row in batch.take_items() {
-                    match row {
+                    journal.record(batch.epoch, &row);
+                    let is_new = match row {
                         Incoming::Delivery(delivery) => ledger.deliver(delivery, &mut effects),
                         Incoming::Rejected(row) => ledger.reject(*row, &mut effects),
+                    };
+                    if !is_new {
+                        journal.strike();
                     }
                 }
                 let mut output = changes_output.activate();

@@ -1,5 +1,6 @@
 //! What the workers of one process share.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,9 +9,14 @@ use contactflow_schemas::clock::TimeMs;
 
 use super::files::FilePlanner;
 use super::{JobError, Mode, RunSummary};
+use crate::ingest::FileAssignment;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{CommitInput, CommitSummary, Committer, PartitionWriter};
+use crate::sink::{
+    CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter,
+    PublishedSettings, SourceFile,
+};
+use crate::state::{NewState, STATE, StateFile, StateJournal, StateLedger, merge};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +34,62 @@ impl Stop {
     }
 }
 
+/// What becomes of the tables of a round.
+pub(super) enum Target {
+    /// They are committed.
+    Commit(Box<Committer>),
+    /// They are compared with what the last commit published.
+    Compare(Box<Inspector>),
+}
+
+impl Target {
+    fn writer(&self) -> PartitionWriter {
+        match self {
+            Self::Commit(committer) => committer.writer(),
+            Self::Compare(inspector) => inspector.writer(),
+        }
+    }
+}
+
+/// What a run goes on from.
+#[derive(Default)]
+pub(super) struct Resume {
+    /// State files that are taken in before the first round.
+    pub(super) state: Vec<StateFile>,
+    /// Source files that are read.
+    pub(super) read: Vec<SourceFile>,
+    /// State files that the first commit makes superfluous.
+    pub(super) superseded: Vec<String>,
+    /// Texts that wait for a model go on waiting: this run asks none.
+    pub(super) keeps_texts: bool,
+}
+
+impl Resume {
+    /// From the last commit. What was read without keeping state has to be read again; what the model said holds all the
+    /// same.
+    pub(super) fn of(previous: Option<&Manifest>, keep_state: bool, model_id: &str) -> Self {
+        let Some((previous, state)) = previous.and_then(|previous| Some((previous, previous.state.as_ref()?))) else {
+            return Self::default();
+        };
+        let is_wanted = |file: &&StateFile| keep_state || file.kind.is_of_a_model();
+        Self {
+            state: state.iter().filter(is_wanted).cloned().collect(),
+            read: if keep_state { previous.sources.clone() } else { Vec::new() },
+            superseded: Vec::new(),
+            keeps_texts: model_id.is_empty(),
+        }
+    }
+}
+
 /// State of the rounds, owned by whoever holds the lock.
 pub(super) struct Ledger {
-    pub(super) committer: Committer,
+    target: Target,
     pub(super) planner: FilePlanner,
+    /// None when no state is kept.
+    state: Option<StateLedger>,
     commits: u64,
     last_commit: Option<CommitSummary>,
+    inspection: Option<Inspection>,
     failure: Option<JobError>,
 }
 
@@ -45,6 +101,11 @@ pub(super) struct Shared {
     pub(super) writer: PartitionWriter,
     pub(super) model_id: String,
     pub(super) stop: Stop,
+    /// Where the state goes; none when none is kept.
+    state: Option<Arc<dyn Objects>>,
+    /// State files of the last commit of an earlier run.
+    restored: Vec<StateFile>,
+    generation: u64,
     /// All workers have handed over, or have seen the commit.
     barrier: Barrier,
     failed: AtomicBool,
@@ -58,24 +119,37 @@ impl Shared {
         settings: &JobSettings,
         mode: Mode,
         context: JobContext,
-        committer: Committer,
+        target: Target,
+        resume: Resume,
         stop: Stop,
     ) -> Self {
-        let model_id = context.devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned());
+        let model_id = context.model_id.clone();
+        let keeps_state = settings.keep_state && mode.commits();
+        let Resume { state: restored, read, superseded, keeps_texts } = resume;
+        let planner = FilePlanner::new(settings.workers, &model_id, &read);
+        let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
             settings: settings.clone(),
             mode,
-            writer: committer.writer(),
+            writer: target.writer(),
             model_id,
             stop,
+            state: keeps_state.then(|| Arc::clone(&context.ingest.objects)),
+            restored,
+            generation: match &target {
+                Target::Commit(committer) => committer.generation(),
+                Target::Compare(_) => 0,
+            },
             barrier: Barrier::new(settings.workers),
             failed: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
-                committer,
-                planner: FilePlanner::new(settings.workers),
+                target,
+                planner,
+                state,
                 commits: 0,
                 last_commit: None,
+                inspection: None,
                 failure: None,
             }),
             context,
@@ -105,11 +179,6 @@ impl Shared {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// True once this run has committed.
-    pub(super) fn has_committed(&self) -> bool {
-        self.ledger().commits > 0
-    }
-
     /// True when some worker cannot go on.
     pub(super) fn has_failed(&self) -> bool {
         if let Some(error) = self.context.ingest.progress.take_failure() {
@@ -122,9 +191,65 @@ impl Shared {
         self.barrier.wait();
     }
 
+    /// What `worker` writes to the state.
+    pub(super) fn journal(&self, worker: usize) -> StateJournal {
+        match &self.state {
+            Some(objects) => StateJournal::new(Arc::clone(objects), self.generation, worker, &self.model_id),
+            None => StateJournal::off(),
+        }
+    }
+
+    /// The files that a restart reads before anything else.
+    pub(super) fn restore(&self) -> Vec<FileAssignment> {
+        self.ledger().planner.restore(&self.restored)
+    }
+
+    /// Says that the state of the last commit is taken in: from here on changes are news.
+    pub(super) fn restored(&self) {
+        if self.restored.is_empty() {
+            return;
+        }
+        let as_of_ms = match &self.ledger().target {
+            Target::Commit(committer) => committer.previous().and_then(|previous| previous.as_of_ms),
+            Target::Compare(_) => Some(TimeMs::MAX),
+        };
+        self.context.causes.published(as_of_ms, HashSet::new());
+    }
+
+    /// Takes in what a worker wrote to the state.
+    pub(super) fn add_state(&self, worker: usize, new: NewState) {
+        if let Some(state) = &mut self.ledger().state {
+            state.add(worker, new);
+        }
+    }
+
+    /// True when a commit would make something durable that is not: the first of a run says what the inputs hold now,
+    /// even if that is nothing.
+    pub(super) fn is_commit_due(&self) -> bool {
+        let ledger = self.ledger();
+        let is_new = ledger.state.as_ref().is_some_and(StateLedger::is_new);
+        ledger.commits == 0 || is_new || self.writer.has_changes()
+    }
+
     /// Commits what the workers handed over for a round.
     pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
-        let mut ledger = self.ledger();
+        let ledger = &mut *self.ledger();
+        let committer = match &mut ledger.target {
+            Target::Commit(committer) => committer,
+            Target::Compare(inspector) => {
+                ledger.inspection = Some(inspector.compare()?);
+                return Ok(());
+            }
+        };
+        if let Some(state) = &mut ledger.state {
+            let files = state.to_merge();
+            if let Some(first) = files.first() {
+                let next = committer.previous().map_or(1, |previous| previous.commit + 1);
+                let path = format!("{STATE}/{}/{:010}-merged-{next:08}.parquet", first.kind.name(), self.generation);
+                let merged = merge(&*self.context.ingest.objects, &files, path)?;
+                state.replace(&files, merged);
+            }
+        }
         let read = self.context.ingest.progress.rows_by_file();
         let input = CommitInput {
             epoch: round,
@@ -132,8 +257,20 @@ impl Shared {
             committed_at_ms: wall_clock_ms(),
             computed_at,
             sources: ledger.planner.sources(&read),
+            settings: PublishedSettings {
+                kpi: self.context.rules.clone(),
+                kpi_tables: self.settings.kpi_tables.clone(),
+                model_id: self.model_id.clone(),
+            },
+            state: ledger.state.as_ref().map(StateLedger::files),
         };
-        let summary = ledger.committer.commit(input)?;
+        let summary = committer.commit(input)?;
+        let superseded = ledger.state.as_mut().map(StateLedger::committed).unwrap_or_default();
+        for path in superseded {
+            if let Err(error) = self.context.ingest.objects.delete(&path) {
+                tracing::warn!(%error, "an outdated state file stays until the next start");
+            }
+        }
         ledger.commits += 1;
         ledger.last_commit = Some(summary);
         Ok(())
@@ -149,8 +286,10 @@ impl Shared {
             files: progress.rows_by_file().len(),
             rows: progress.rows.load(Ordering::Relaxed),
             rejects: progress.rejects.load(Ordering::Relaxed),
+            restored_rows: progress.restored.load(Ordering::Relaxed),
             commits: ledger.commits,
             last_commit: ledger.last_commit,
+            inspection: ledger.inspection.take(),
             elapsed,
             model_id: self.model_id.clone(),
         })
@@ -158,7 +297,7 @@ impl Shared {
 }
 
 /// The wall clock, for the history only: no data file depends on it.
-fn wall_clock_ms() -> TimeMs {
+pub(super) fn wall_clock_ms() -> TimeMs {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as TimeMs)
 }
 

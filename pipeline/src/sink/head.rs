@@ -19,12 +19,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn read(objects: &dyn Objects, root_url: &str) -> Result<Self, CommitError> {
-        let manifests = objects.list(MANIFESTS)?;
-        let newest = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
-        let manifest = match newest {
-            Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit))?,
-            None => None,
-        };
+        let manifest = newest_manifest(objects, root_url)?;
         let (mut data, mut foreign) = (Vec::new(), None);
         for table in Table::all().filter(|table| !table.is_history()) {
             for object in objects.list(table.name())? {
@@ -54,6 +49,10 @@ impl Head {
                 _ => Ok(()),
             };
         };
+        if manifest.state.is_some() {
+            // What was read is kept: a job goes on from it whatever it reads next.
+            return Ok(());
+        }
         let missing = manifest.inputs_missing_in(inputs);
         if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root(), missing }) }
     }
@@ -66,6 +65,15 @@ pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> Hash
         Some((file.path.clone(), file.sha256.clone()))
     };
     data.iter().filter_map(known).collect()
+}
+
+/// The manifest of the newest commit, if there is one.
+pub(super) fn newest_manifest(objects: &dyn Objects, root_url: &str) -> Result<Option<Manifest>, CommitError> {
+    let manifests = objects.list(MANIFESTS)?;
+    match manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max() {
+        Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit)),
+        None => Ok(None),
+    }
 }
 
 /// The manifest called `name`, if there is one.

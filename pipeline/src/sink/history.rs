@@ -4,6 +4,15 @@
 //! `restatements` is written before the manifest: a file without a manifest of its number is of a commit that was not
 //! finished, and the next attempt replaces or deletes it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::{AsArray, RecordBatch, StringArray};
+use bytes::Bytes;
+use contactflow_schemas::tables::Table;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
 use super::encode::{CommitRow, Restatement, encode_commit, encode_restatements};
 use super::error::CommitError;
 use super::manifest::Manifest;
@@ -34,6 +43,56 @@ pub(super) fn put_restatements(
         objects.delete(&path)?;
     }
     Ok(())
+}
+
+/// Takes events, given as `(source, event_id)`, out of what `restatements` name as causes; returns how many files named any.
+/// What a value was before stays: it names nobody.
+///
+/// # Errors
+/// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
+pub fn forget_events(objects: &dyn Objects, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
+    let mut changed = 0;
+    for object in objects.list(Table::Restatements.name())? {
+        let Some(stored) = objects.get(&object.name)? else { continue };
+        let damaged = |error: String| CommitError::Damaged { name: object.name.clone(), detail: error };
+        if let Some(body) = without_events(&stored.body, events).map_err(damaged)? {
+            objects.put(&object.name, body)?;
+            changed += 1;
+        }
+    }
+    Ok(changed)
+}
+
+/// The file with the events taken out of its column `cause_events`; none when it names none of them.
+fn without_events(body: &Bytes, events: &HashSet<(String, String)>) -> Result<Option<Bytes>, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(body.clone()).map_err(|error| error.to_string())?;
+    let schema = Arc::clone(builder.schema());
+    let column = schema.index_of("cause_events").map_err(|error| error.to_string())?;
+    let mut is_changed = false;
+    let mut batches = Vec::new();
+    for batch in builder.build().map_err(|error| error.to_string())? {
+        let batch = batch.map_err(|error| error.to_string())?;
+        let named = batch.column(column).as_string_opt::<i32>().ok_or("cause_events is no text")?;
+        let edited: StringArray = named
+            .iter()
+            .map(|names| {
+                let names = names?;
+                let all: Vec<(String, String)> = serde_json::from_str(names).unwrap_or_default();
+                let left: Vec<_> = all.iter().filter(|name| !events.contains(name)).collect();
+                is_changed |= left.len() < all.len();
+                if left.len() == all.len() { Some(names.to_owned()) } else { serde_json::to_string(&left).ok() }
+            })
+            .collect();
+        let mut columns = batch.columns().to_vec();
+        columns[column] = Arc::new(edited);
+        batches.push(RecordBatch::try_new(Arc::clone(&schema), columns).map_err(|error| error.to_string())?);
+    }
+    if !is_changed {
+        return Ok(None);
+    }
+    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).map_err(|error| error.to_string())?;
+    batches.iter().try_for_each(|batch| writer.write(batch)).map_err(|error| error.to_string())?;
+    writer.into_inner().map(|body| Some(body.into())).map_err(|error| error.to_string())
 }
 
 /// An integer of a manifest as a table holds it.

@@ -13,6 +13,7 @@ mod error;
 pub mod fence;
 mod head;
 mod history;
+mod inspect;
 pub mod manifest;
 pub mod objects;
 mod restate;
@@ -24,9 +25,14 @@ mod tests;
 pub use commit::{CommitInput, CommitSummary, Committer};
 pub use encode::{
     CommitRow, EncodeError, Explanation, Restatement, encode_anomalies, encode_commit, encode_conversation_scores,
-    encode_dimensions, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_restatements,
+    encode_dimensions, encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects,
+    encode_restatements, encode_topics,
 };
 pub use error::CommitError;
-pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
+pub use fence::Claim;
+pub use history::forget_events;
+pub use inspect::{Inspection, Inspector, holder, last_commit};
+pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
+pub(crate) use stage::sha256_hex;
 pub use stage::{PartitionWriter, RowMoves};

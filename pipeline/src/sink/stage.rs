@@ -106,7 +106,7 @@ impl PartitionWriter {
 fn may_move(table: Table) -> bool {
     match table {
         Table::ConversationFacts | Table::MessageScores | Table::ConversationScores => true,
-        Table::Kpi(..) | Table::AnomalyScores => false,
+        Table::Kpi(..) | Table::TopicWindow | Table::ModelEval | Table::AnomalyScores => false,
         // One partition, or history.
         Table::RejectedEvents | Table::Dimensions | Table::Restatements | Table::Commits => false,
     }
@@ -125,7 +125,7 @@ fn entry(partition: Partition, rows: usize, body: &Bytes) -> FileEntry {
     }
 }
 
-pub(super) fn sha256_hex(body: &[u8]) -> String {
+pub(crate) fn sha256_hex(body: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let hash = Sha256::digest(body);
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xF)]);

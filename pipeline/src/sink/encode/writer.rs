@@ -6,7 +6,8 @@ use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMillisecondBuilder,
 };
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use contactflow_schemas::aggregate::Number;
 use contactflow_schemas::clock::TimeMs;
@@ -19,10 +20,11 @@ use parquet::schema::types::ColumnPath;
 
 use super::EncodeError;
 use super::footer::declare_type_defined_orders;
+use super::lists::{ListColumn, Value};
 
 /// What files say wrote them. parquet-mr (Spark, Trino) distrusts text statistics of a writer whose string does not read
 /// `name version x`. The version is that of the bytes: it grows when equal rows are to give other bytes than before.
-const CREATED_BY: &str = "contactflow version 2";
+const CREATED_BY: &str = "contactflow version 3";
 /// zstd level.
 const ZSTD_LEVEL: i32 = 3;
 /// Rows of a row group: a multiple of [`BATCH_ROWS`], near DuckDB's own 122 880.
@@ -66,10 +68,9 @@ fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
     let schema = first.schema();
     let columns = schema.fields().iter().zip(first.columns());
-    let worthy = columns.filter(|(_, column)| is_worth_compressing(column)).map(|(field, _)| field.name().as_str());
-    let builder = worthy.fold(WriterProperties::builder(), |builder, name| {
-        builder.set_column_compression(ColumnPath::from(name), zstd)
-    });
+    let leaves = columns.flat_map(|(field, column)| leaves(field, column));
+    let worthy = leaves.filter(|(_, column)| is_worth_compressing(column)).map(|(path, _)| path);
+    let builder = worthy.fold(WriterProperties::builder(), |builder, path| builder.set_column_compression(path, zstd));
     Ok(builder
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(CREATED_BY.to_owned())
@@ -94,18 +95,42 @@ fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
         .build())
 }
 
+/// The Parquet columns of a column: itself, or the fields of the elements of a list.
+fn leaves(field: &Field, column: &ArrayRef) -> Vec<(ColumnPath, ArrayRef)> {
+    let Some(list) = column.as_list_opt::<i32>() else {
+        return vec![(ColumnPath::from(field.name().as_str()), Arc::clone(column))];
+    };
+    let elements = list.values().as_struct();
+    let path = |name: &str| ["list", "element", name].map(str::to_owned);
+    let leaf = |(name, values): (&str, &ArrayRef)| {
+        let parts = std::iter::once(field.name().clone()).chain(path(name)).collect();
+        (ColumnPath::new(parts), Arc::clone(values))
+    };
+    elements.column_names().into_iter().zip(elements.columns()).map(leaf).collect()
+}
+
+/// How many Parquet columns a field has.
+fn leaf_count(field: &Field) -> usize {
+    match field.data_type() {
+        DataType::List(element) => leaf_count(element),
+        DataType::Struct(fields) => fields.iter().map(|field| leaf_count(field)).sum(),
+        _ => 1,
+    }
+}
+
 /// A column under construction.
-enum Column {
+pub(super) enum Column {
     Text(StringBuilder),
     Int(Int64Builder),
     Float(Float64Builder),
     Time(TimestampMillisecondBuilder),
     Flag(BooleanBuilder),
+    List(ListColumn),
 }
 
 impl Column {
     /// For so many rows.
-    fn new(data_type: &DataType, rows: usize) -> Option<Self> {
+    pub(super) fn new(data_type: &DataType, rows: usize) -> Option<Self> {
         Some(match data_type {
             DataType::Utf8 => Self::Text(StringBuilder::with_capacity(rows, 16 * rows)),
             DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
@@ -114,18 +139,20 @@ impl Column {
                 Self::Time(TimestampMillisecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
             }
             DataType::Boolean => Self::Flag(BooleanBuilder::with_capacity(rows)),
+            DataType::List(element) => Self::List(ListColumn::new(element, rows)?),
             _ => return None,
         })
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        match self {
+    pub(super) fn finish(&mut self) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
             Self::Text(builder) => ArrayBuilder::finish(builder),
             Self::Int(builder) => ArrayBuilder::finish(builder),
             Self::Float(builder) => ArrayBuilder::finish(builder),
             Self::Time(builder) => ArrayBuilder::finish(builder),
             Self::Flag(builder) => ArrayBuilder::finish(builder),
-        }
+            Self::List(list) => list.finish()?,
+        })
     }
 }
 
@@ -203,6 +230,22 @@ impl TableWriter {
         }
     }
 
+    /// The elements of a list, each with a value per field.
+    pub(super) fn list<'a, const N: usize>(&mut self, elements: impl IntoIterator<Item = [Value<'a>; N]>) {
+        let fits = match self.next() {
+            Some(Column::List(list)) => {
+                elements.into_iter().fold(true, |fits, element| list.push(&element) && fits) && {
+                    list.end();
+                    true
+                }
+            }
+            _ => false,
+        };
+        if !fits {
+            self.misfit();
+        }
+    }
+
     /// A published KPI number; its column says whether a null stands for an integer or a float.
     pub(super) fn number(&mut self, number: Number) {
         match (self.next(), number) {
@@ -228,7 +271,7 @@ impl TableWriter {
     }
 
     fn flush(&mut self) -> Result<(), EncodeError> {
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
+        let columns = self.columns.iter_mut().map(Column::finish).collect::<Result<_, _>>()?;
         self.rows = 0;
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         let parquet = match &mut self.parquet {
@@ -250,7 +293,8 @@ impl TableWriter {
         }
         let parquet = self.parquet.ok_or(EncodeError::Footer)?;
         let mut file = parquet.into_inner()?;
-        declare_type_defined_orders(&mut file, self.columns.len())?;
+        let leaves = self.schema.fields().iter().map(|field| leaf_count(field)).sum();
+        declare_type_defined_orders(&mut file, leaves)?;
         Ok(file.into())
     }
 }
