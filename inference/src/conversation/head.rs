@@ -7,6 +7,7 @@ use contactflow_schemas::prediction::TurnVector;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 
+use crate::config::ModelConfig;
 use crate::conversation::CLASSES;
 use crate::conversation::calibration::Calibration;
 use crate::conversation::network::{Network, NetworkSizes};
@@ -104,6 +105,22 @@ impl ConversationHead {
         let hint =
             "`contactflow train --head satisfaction` writes such files; leave the setting out for the built-in one";
         Self::from_bytes(path, &read_file(path, hint)?, device)
+    }
+
+    /// The conversation head that `config` names, for the encoder with the weights `encoder_sha256`; none when that is not
+    /// the built-in head's.
+    pub(crate) fn of_config(config: &ModelConfig, encoder_sha256: &str, device: Device) -> Result<Option<Self>> {
+        if let Some(path) = &config.multilingual.conversation_head_file {
+            let head = Self::load(path, device)?;
+            head.check_encoder(encoder_sha256)?;
+            return Ok(Some(head));
+        }
+        let head = Self::built_in(device)?;
+        if head.check_encoder(encoder_sha256).is_err() {
+            tracing::info!("the built-in conversation head is for another encoder and stays out");
+            return Ok(None);
+        }
+        Ok(Some(head))
     }
 
     /// Parses a head file; `path` only names it in errors.

@@ -5,12 +5,15 @@ use contactflow_schemas::prediction::{
 };
 use tch::{Device, no_grad};
 
+use crate::config::ModelConfig;
 use crate::conversation::CLASSES;
 use crate::conversation::calibration::{normalised_exponentials, quality, shares};
 use crate::conversation::head::{ConversationHead, values};
 use crate::conversation::network::{Network, batch, features, last_turns, rated_turn};
 use crate::error::{InferenceError, Result};
-use crate::scorer::short;
+use crate::language::Language;
+use crate::scorer::{DeviceScorer, short};
+use crate::text_encoder::fingerprint_of;
 
 /// Conversations that run together; missing ones are zeros, so that the shape is always the same.
 const ROWS: usize = 16;
@@ -44,6 +47,20 @@ impl ConversationScorer {
         let name = &head.metadata().name;
         let model_id = format!("{name}-{}-{}", short(encoder_fingerprint), short(head.sha256()));
         Self { head, model_id, device }
+    }
+
+    /// Loads the conversation head that `config` names; none without the multilingual encoder, or when the built-in head is
+    /// for another one.
+    ///
+    /// # Errors
+    /// Files missing or malformed, tensors missing or misshapen, a head file that is for another encoder.
+    pub fn load(config: &ModelConfig, device: Device) -> Result<Option<Self>> {
+        if !config.has_encoder(Language::Zh) {
+            return Ok(None);
+        }
+        let (fingerprint, weights_sha256) = fingerprint_of(config, Language::Zh)?;
+        let head = ConversationHead::of_config(config, &weights_sha256, device)?;
+        Ok(head.map(|head| Self::new(head, &fingerprint, device)))
     }
 
     /// `satisfaction-<encoder>-<head>`: changes whenever a score could, except between kinds of devices.
@@ -120,6 +137,12 @@ impl ConversationScorer {
             }
         }
         Ok(found)
+    }
+}
+
+impl DeviceScorer<ConversationRequest> for ConversationScorer {
+    fn score(&mut self, requests: &[ConversationRequest]) -> Vec<ConversationPrediction> {
+        ConversationScorer::score(self, requests)
     }
 }
 
