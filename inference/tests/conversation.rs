@@ -271,4 +271,11 @@ fn the_built_in_head_is_for_the_multilingual_encoder() {
     assert_eq!(head.metadata().labels, ["0", "1", "2"]);
     head.check_encoder("0db63e48749a5013e4b105d9e1f97c7a5a6f5192c0b3e5fc3f53afb349315f42")
         .expect("the shipped encoder");
+
+    // Its training data have no times, so times must not count.
+    let turns = sequence(&mut ChaCha8Rng::seed_from_u64(9), vector_size(&head), 12);
+    let hurried: Vec<TurnInput> = turns.iter().map(|turn| TurnInput { gap_ms: 0, ..turn.clone() }).collect();
+    let scorer = ConversationScorer::new(head, "encoder", Device::Cpu);
+    let answers = scorer.score(&[request(turns), request(hurried)]);
+    assert_eq!(answers[0].outcome, answers[1].outcome);
 }

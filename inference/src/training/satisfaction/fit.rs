@@ -9,6 +9,7 @@ use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
 use crate::conversation::CLASSES;
+use crate::conversation::head::values;
 use crate::conversation::network::{Dropout, Network, NetworkSizes};
 use crate::error::{InferenceError, Result};
 use crate::training::EpochFigures;
@@ -45,7 +46,8 @@ pub(crate) fn fit(
 ) -> Result<Network> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let store = nn::VarStore::new(sequences.input.device());
-    let network = Network::new(sizes, initial_parameters(&store, sizes, &mut rng)?)?;
+    let unknown = absent_features(sequences)?;
+    let network = Network::new(sizes, initial_parameters(&store, sizes, &unknown, &mut rng)?)?;
     let optimizer =
         nn::AdamW { wd: options.weight_decay, ..Default::default() }.build(&store, options.learning_rate)?;
     let steps_max = members.len().div_ceil(options.batch_size) * options.epochs_max as usize;
@@ -138,6 +140,12 @@ impl Trainer<'_> {
     }
 }
 
+/// Features that are zero in every turn, such as the gaps between turns in data without times.
+fn absent_features(sequences: &Sequences) -> Result<Vec<usize>> {
+    let largest = values(&sequences.input.f_abs()?.f_amax([0_i64, 1].as_slice(), false)?)?;
+    Ok(largest.iter().enumerate().filter(|(_, most)| **most == 0.0).map(|(feature, _)| feature).collect())
+}
+
 /// Copies that later steps leave alone.
 fn copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
     let copy = |parameter: &Tensor| -> Result<Tensor> {
@@ -157,7 +165,14 @@ fn schedule(step: usize, steps_max: usize) -> f64 {
 /// Uniform within ±1/√units for the LSTM, as `torch.nn.LSTM` begins. A vote begins as the mean of the turn encoder's
 /// two guesses about a customer's turn, and attention stays mostly with the turn itself: training starts from what a
 /// single turn says and learns what the others add.
-fn initial_parameters(store: &nn::VarStore, sizes: NetworkSizes, rng: &mut ChaCha8Rng) -> Result<Vec<Tensor>> {
+///
+/// The features `unknown`, of which the data say nothing, begin without weight and so stay without it.
+fn initial_parameters(
+    store: &nn::VarStore,
+    sizes: NetworkSizes,
+    unknown: &[usize],
+    rng: &mut ChaCha8Rng,
+) -> Result<Vec<Tensor>> {
     let bound = 1.0 / (sizes.hidden as f32).sqrt();
     let mut parameters = Vec::new();
     for (name, shape) in sizes.parameters() {
@@ -166,6 +181,11 @@ fn initial_parameters(store: &nn::VarStore, sizes: NetworkSizes, rng: &mut ChaCh
             "attention.distance" | "vote.input" | "vote.state" | "vote.bias" => vec![0.0; count],
             _ => (0..count).map(|_| rng.random_range(-bound..bound)).collect(),
         };
+        if name == "lstm.weight_ih" {
+            for row in values.chunks_exact_mut(sizes.input as usize) {
+                unknown.iter().for_each(|&feature| row[feature] = 0.0);
+            }
+        }
         if name == "attention.distance" {
             values[0] = OWN_ATTENTION;
         }
