@@ -61,7 +61,7 @@ fn encoder(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> 
         for batch in shapes.plan(&counts) {
             let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &tokenized[member]).collect();
             let input = BatchInput::new(&members, batch.shape, pad_token_id, Device::Cpu)?;
-            encoder.forward(&input.input_ids, &input.attention_mask)?;
+            let _ = encoder.forward(&input.input_ids, &input.attention_mask)?;
         }
         Ok(counts.iter().sum::<usize>() as u64)
     })

@@ -41,6 +41,8 @@ pub struct JobContext {
     pub devices: Option<Arc<DevicePool>>,
     /// The devices of the conversation head; none without one.
     pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
+    /// Qualities are published: there are judges, or those of an earlier run are shown.
+    pub with_quality: bool,
     /// Texts that wait for the model.
     pub backlog: Backlog,
     /// Thresholds of the KPIs.
@@ -81,6 +83,7 @@ impl JobContext {
             model_id: devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned()),
             devices,
             judges: None,
+            with_quality: false,
             backlog: Backlog::default(),
             rules: settings.kpi.clone(),
             windows: settings.windows()?,
@@ -108,8 +111,19 @@ pub struct Job {
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) -> Job {
-    let JobContext { ingest, model_id, devices, judges, backlog, rules, windows, tables, causes, metrics } =
-        context.clone();
+    let JobContext {
+        ingest,
+        model_id,
+        devices,
+        judges,
+        with_quality,
+        backlog,
+        rules,
+        windows,
+        tables,
+        causes,
+        metrics,
+    } = context.clone();
     let journal = StateJournal::clone(journal);
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
@@ -129,7 +143,6 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         // Predictions, once per distinct text, and what they say about the turns that stand.
         // Without a model nothing is kept of what waits for one.
         let is_on = !model_id.is_empty();
-        let has_judges = judges.is_some();
         let predictions = match devices {
             Some(devices) => {
                 let connect = move |wake| PooledModel::connect(&devices, index, wake);
@@ -143,7 +156,7 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         let messages = scored.messages.inspect(move |(score, _, _)| explain(&of_messages, score));
 
         // Cycles whose turns are all scored are asked for their quality, once per distinct sequence.
-        let asking = Asking { with_quality: has_judges, round_of };
+        let asking = Asking { with_quality, round_of };
         let cycles = cycles(turns, messages.clone(), asking, &windows, causes.clone());
         let answers = match judges {
             Some(judges) => {

@@ -85,7 +85,10 @@ impl JobError {
             self,
             Self::Settings(_)
                 | Self::Store(
-                    StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
+                    StoreError::BadUrl { .. }
+                        | StoreError::Configuration { .. }
+                        | StoreError::Missing { .. }
+                        | StoreError::NoBucket { .. }
                 )
                 | Self::NoCommit { .. }
                 | Self::NoState { .. }
@@ -166,9 +169,11 @@ pub fn run_with(
     crate::sources::list_event_files(&roots)?;
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
-    let objects: Arc<dyn Objects> = Arc::new(output);
+    let objects: Arc<dyn Objects> = Arc::new(output.clone());
     let causes = Causes::default();
     let mut committer = Committer::open(Arc::clone(&objects), &output_url, &shared::writer_id(), &inputs)?;
+    // Only after the claim: until then another job may be writing.
+    output.clear_partial_files()?;
     take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);

@@ -9,7 +9,7 @@ use crate::model::{
     CONVERSATION_SCORES, Cell as Value, Columns, FACTS, KPI_TABLES, MESSAGE_SCORES, MODEL_EVAL, REJECTS, TOPICS, Table,
     Tables, name,
 };
-use crate::oracle::{Answer, Heads, Row, Scores};
+use crate::oracle::{self, Answer, Heads, Row, Scores};
 use crate::tables::read_rows;
 use anyhow::{Result, anyhow};
 use contactflow::kpis::{kpi_cells, measure};
@@ -92,20 +92,31 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Collected> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The tables of these rows; `heads` stands for the model of texts, [`FakeModel`](crate::fake_model::FakeModel) for that
-/// of conversations.
+/// What judges whole conversations.
+pub type Judge = Arc<dyn Fn(&[Heard]) -> Option<oracle::Quality> + Send + Sync>;
+
+/// The tables of these rows; `heads` stands for the model of texts, [`judge`] for that of conversations.
 ///
 /// # Errors
 /// When the dataflow stops or makes tables that cannot be.
 pub fn tables(rows: &[Row], options: &MemoryOptions, heads: &dyn Heads) -> Result<Tables> {
+    tables_judged(rows, options, heads, &(Arc::new(judge) as Judge))
+}
+
+/// The same with another judge of conversations.
+///
+/// # Errors
+/// As [`tables`].
+pub fn tables_judged(rows: &[Row], options: &MemoryOptions, heads: &dyn Heads, judge: &Judge) -> Result<Tables> {
     let (incoming, predictions) = inputs(rows, heads);
     let zone = Zone::parse(&options.time_zone).ok_or_else(|| anyhow!("unknown zone {}", options.time_zone))?;
     let windows = Windows::new(zone);
     let shared = Shared::default();
-    let (for_workers, in_windows) = (Arc::clone(&shared), windows.clone());
+    let (for_workers, in_windows, judge) = (Arc::clone(&shared), windows.clone(), Arc::clone(judge));
     let (workers, seed) = (options.workers, options.seed);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        run(worker, &for_workers, &in_windows, &incoming, &predictions, seed);
+        let model = (predictions.as_slice(), &judge);
+        run(worker, &for_workers, &in_windows, &incoming, model, seed);
     });
     for result in guards.map_err(|error| anyhow!(error))?.join() {
         result.map_err(|error| anyhow!(error))?;
@@ -154,6 +165,7 @@ fn text_scores(text: &str, scores: Scores) -> TextScores {
 
 /// Answers the newest sequence first, now and then; no sequence comes twice.
 struct FakeJudge {
+    judge: Judge,
     waiting: Vec<ConversationRequest>,
     idle: usize,
     shared: Shared,
@@ -189,7 +201,7 @@ impl Model for FakeJudge {
                 let signature = [vector.as_slice()[0], vector.as_slice()[1]];
                 Heard { signature, by_agent: *speaker == Speaker::Agent, gap_ms: *gap_ms, chars: *chars }
             };
-            let outcome = match judge(&request.turns.iter().map(heard).collect::<Vec<_>>()) {
+            let outcome = match (self.judge)(&request.turns.iter().map(heard).collect::<Vec<_>>()) {
                 Some(quality) => {
                     ConversationOutcome::Scored(Quality { score: quality.score, attention: quality.attention })
                 }
@@ -210,7 +222,7 @@ fn run(
     shared: &Shared,
     windows: &Windows,
     incoming: &[Incoming],
-    predictions: &[Prediction],
+    (predictions, judge): (&[Prediction], &Judge),
     seed: u64,
 ) {
     let mut rows: InputHandle<Epoch, _> = InputHandle::new();
@@ -223,9 +235,10 @@ fn run(
         let scores = scores(turns.clone(), measured.conversations.labelled, predictions, &rules, windows);
         let asking = Asking { with_quality: true, round_of: |epoch| epoch / 3 };
         let cycles = cycles(turns, scores.messages.clone(), asking, windows, Causes::default());
-        let to = Arc::clone(shared);
+        let (to, judge) = (Arc::clone(shared), Arc::clone(judge));
         let known = Vec::new().to_stream(scope);
         let answers = infer(cycles.requests, known, Backlog::default(), (), move |wake| FakeJudge {
+            judge,
             waiting: Vec::new(),
             idle: 0,
             shared: to,

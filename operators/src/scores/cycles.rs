@@ -416,3 +416,7 @@ pub fn cycles<'scope>(
     });
     Cycles { scores, requests, contributions }
 }
+
+#[cfg(test)]
+#[path = "cycles_tests.rs"]
+mod tests;

@@ -98,7 +98,8 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let settings = JobSettings::of_published(output, workers, previous.settings.as_ref());
     let progress = Arc::new(IngestProgress::default());
     let mut context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
-    context.model_id = previous.settings.map_or_else(String::new, |settings| settings.model_id);
+    let published = previous.settings.unwrap_or_default();
+    (context.model_id, context.with_quality) = (published.model_id, published.with_quality);
     let resume = Resume { state: edited, read: previous.sources, superseded: Vec::new(), keeps_texts: true };
     let resume = Resume { superseded: gone(&state, &resume.state), ..resume };
     let target = Target::Commit(Box::new(committer));

@@ -10,7 +10,7 @@ use super::{JobError, Mode, RunSummary, Stop, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{Claim, Inspection, Inspector, Manifest, Objects, holder, last_commit};
+use crate::sink::{Claim, Inspection, Inspector, Manifest, Objects, PublishedSettings, holder, last_commit};
 use crate::state::StateKind;
 use crate::store::Root;
 
@@ -39,7 +39,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     if keep_state && manifest.state.is_none() {
         return Err(JobError::NoState { root: url });
     }
-    let model_id = manifest.settings.as_ref().map_or_else(String::new, |settings| settings.model_id.clone());
+    let PublishedSettings { model_id, with_quality, .. } = manifest.settings.clone().unwrap_or_default();
     let mut settings = JobSettings::of_published(output, workers, manifest.settings.as_ref());
     settings.inputs = inputs.clone();
     settings.keep_state = keep_state;
@@ -49,7 +49,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     let roots = open_inputs(&settings)?;
     let inspector = Inspector::new(Arc::clone(&objects), manifest, causes.clone(), windows);
     let mut context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
-    context.model_id = model_id;
+    (context.model_id, context.with_quality) = (model_id, with_quality);
     let resume = Resume::of(Some(inspector.manifest()), keep_state, "");
     let target = Target::Compare(Box::new(inspector));
     let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Stop::default()));

@@ -231,6 +231,14 @@ impl Shared {
         ledger.commits == 0 || is_new || self.writer.has_changes()
     }
 
+    /// Fails when another job holds the output by now.
+    pub(super) fn check_root(&self) -> Result<(), JobError> {
+        match &self.ledger().target {
+            Target::Commit(committer) => Ok(committer.check_root()?),
+            Target::Compare(_) => Ok(()),
+        }
+    }
+
     /// Commits what the workers handed over for a round.
     pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
         let ledger = &mut *self.ledger();
@@ -261,6 +269,7 @@ impl Shared {
                 kpi: self.context.rules.clone(),
                 kpi_tables: self.settings.kpi_tables.clone(),
                 model_id: self.model_id.clone(),
+                with_quality: self.context.with_quality,
             },
             state: ledger.state.as_ref().map(StateLedger::files),
         };

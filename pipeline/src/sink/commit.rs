@@ -28,10 +28,11 @@ use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::windows::Windows;
 
+use super::encode::CommitRow;
 use super::error::CommitError;
 use super::fence::{self, Claim};
 use super::head::{self, Head};
-use super::history::{put_restatements, put_row, row_of, row_path};
+use super::history::{missing_rows, put_restatements, put_rows, row_of};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, PublishedSettings, SourceFile};
 use super::objects::{Objects, Tag, in_parallel};
 use super::restate::{Change, Restated, Restater};
@@ -95,8 +96,8 @@ pub struct Committer {
     is_first: bool,
     /// The store may hold another state than that of the last commit, so nothing is known about rows that moved.
     is_uncertain: bool,
-    /// The last commit's row of `commits` is not there.
-    row_is_missing: bool,
+    /// Rows of `commits` that are not there yet, oldest first.
+    missing_rows: Vec<CommitRow>,
     /// An attempt of the next commit failed after it began to change files.
     was_attempted: bool,
     /// Finds what commits change in closed windows; none where nobody asked for it.
@@ -128,10 +129,7 @@ impl Committer {
         let mut inputs = inputs.to_vec();
         inputs.sort_unstable();
         inputs.dedup();
-        let row_is_missing = match &manifest {
-            Some(manifest) => objects.get(&row_path(manifest.commit))?.is_none(),
-            None => false,
-        };
+        let missing_rows = missing_rows(&*objects, root_url, manifest.as_ref())?;
         Ok(Self {
             writer: PartitionWriter::new(head::known(&live, &data)),
             present: data.into_iter().map(|file| file.name).collect(),
@@ -143,7 +141,7 @@ impl Committer {
             live,
             is_first: true,
             is_uncertain: true,
-            row_is_missing,
+            missing_rows,
             was_attempted: false,
             restater: None,
         })
@@ -171,6 +169,14 @@ impl Committer {
     /// A file of the last commit.
     pub fn live_file(&self, path: &str) -> Option<&FileEntry> {
         self.live.get(path)
+    }
+
+    /// Fails when another job holds the root, so that a job without anything to commit ends too.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`]; those of the store.
+    pub fn check_root(&self) -> Result<(), CommitError> {
+        fence::check(&*self.objects, &self.root_url, &self.claim)
     }
 
     /// A handle through which workers hand over partitions.
@@ -381,12 +387,10 @@ impl Committer {
         }
     }
 
-    /// Makes `manifest` the last commit and writes the history, which may lag by one commit but never fails one.
+    /// Makes `manifest` the last commit and writes the history, which may lag behind but never fails a commit.
     fn follow(&mut self, manifest: Manifest) {
-        if let Some(previous) = self.previous.as_ref().filter(|_| self.row_is_missing) {
-            put_row(&*self.objects, previous);
-        }
-        self.row_is_missing = !put_row(&*self.objects, &manifest);
+        self.missing_rows.push(row_of(&manifest));
+        put_rows(&*self.objects, &mut self.missing_rows);
         self.previous = Some(manifest);
     }
 }

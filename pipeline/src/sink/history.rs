@@ -15,6 +15,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::encode::{CommitRow, Restatement, encode_commit, encode_restatements};
 use super::error::CommitError;
+use super::head::read_manifest;
 use super::manifest::Manifest;
 use super::objects::Objects;
 
@@ -120,15 +121,41 @@ pub(super) fn row_of(manifest: &Manifest) -> CommitRow {
     }
 }
 
-/// Writes the row of a commit; tells whether it is there. The commit itself is done, so a failure is no error of it.
-pub(super) fn put_row(objects: &dyn Objects, manifest: &Manifest) -> bool {
-    let path = row_path(manifest.commit);
-    let written = match encode_commit(&row_of(manifest)) {
-        Ok(body) => objects.put(&path, body).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = &written {
-        tracing::warn!(commit = manifest.commit, error, "the row of table commits is missing until the next commit");
+/// The rows that the last commits lack: a crash may come between a manifest and its row, again and again. Rows are
+/// written in order, so that they are missing at the end only.
+pub(super) fn missing_rows(
+    objects: &dyn Objects,
+    root_url: &str,
+    newest: Option<&Manifest>,
+) -> Result<Vec<CommitRow>, CommitError> {
+    let mut missing = Vec::new();
+    let mut next = newest.cloned();
+    while let Some(manifest) = next {
+        if objects.get(&row_path(manifest.commit))?.is_some() {
+            break;
+        }
+        missing.push(row_of(&manifest));
+        // Manifests are deleted after a while, long after their rows were written.
+        next = read_manifest(objects, root_url, &Manifest::path(manifest.commit - 1))?;
     }
-    written.is_ok()
+    missing.reverse();
+    Ok(missing)
+}
+
+/// Writes rows of commits, oldest first, and leaves those that could not be written. The commits themselves are done,
+/// so a failure is no error of them.
+pub(super) fn put_rows(objects: &dyn Objects, rows: &mut Vec<CommitRow>) {
+    let put = |row: &CommitRow| -> Result<(), String> {
+        let body = encode_commit(row).map_err(|error| error.to_string())?;
+        objects.put(&row_path(row.commit as u64), body).map(drop).map_err(|error| error.to_string())
+    };
+    let mut written = 0;
+    for row in rows.iter() {
+        if let Err(error) = put(row) {
+            tracing::warn!(commit = row.commit, error, "rows of table commits are missing until the next commit");
+            break;
+        }
+        written += 1;
+    }
+    rows.drain(..written);
 }

@@ -32,7 +32,7 @@ impl ListColumn {
     /// For so many rows of elements of this type; none if they are no structs.
     pub(super) fn new(element: &FieldRef, rows: usize) -> Option<Self> {
         let DataType::Struct(fields) = element.data_type() else { return None };
-        let fields = fields.iter().map(|field| Column::new(field.data_type(), rows)).collect::<Option<_>>()?;
+        let fields = fields.iter().map(|field| Column::new(field, rows)).collect::<Option<_>>()?;
         Some(Self { element: Arc::clone(element), fields, lengths: Vec::with_capacity(rows), length: 0 })
     }
 
@@ -44,7 +44,7 @@ impl ListColumn {
                 builder.append_value(text);
                 true
             }
-            (Column::Int(builder), Value::Int(number)) => {
+            (Column::Int(builder, _), Value::Int(number)) => {
                 builder.append_value(*number);
                 true
             }
@@ -71,7 +71,7 @@ impl ListColumn {
         let DataType::Struct(fields) = self.element.data_type() else {
             return Err(ArrowError::SchemaError("the elements of a list are structs".to_owned()));
         };
-        let columns = self.fields.iter_mut().map(Column::finish).collect::<Result<Vec<_>, _>>()?;
+        let columns = self.fields.iter_mut().map(|field| field.finish(0)).collect::<Result<Vec<_>, _>>()?;
         let elements = StructArray::try_new(fields.clone(), columns, None)?;
         let offsets = OffsetBuffer::from_lengths(self.lengths.drain(..));
         Ok(Arc::new(ListArray::try_new(Arc::clone(&self.element), offsets, Arc::new(elements), None)?))

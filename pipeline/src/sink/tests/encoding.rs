@@ -80,15 +80,15 @@ fn equal_rows_in_any_order_give_equal_bytes() {
 #[test]
 fn bytes_are_those_of_every_other_process_and_version() {
     let golden = [
-        ("kpi_agent_channel_hour", "8ff1a1ac2359075a"),
-        ("kpi_channel_day", "7aee1db2ca4dc77f"),
-        ("conversation_facts", "457a9189fc336ed1"),
-        ("message_scores", "a09670fa0abdc3ec"),
-        ("conversation_scores", "cbbfc22c5f619235"),
-        ("topic_window", ""),
-        ("model_eval", ""),
-        ("anomaly_scores", "4228c36daa880d4b"),
-        ("rejected_events", "8e01388716a69f40"),
+        ("kpi_agent_channel_hour", "640dcd181b81f1bc"),
+        ("kpi_channel_day", "e0b99bbf84b6772c"),
+        ("conversation_facts", "98cdf66b878cb52b"),
+        ("message_scores", "c9be5ac4df012e26"),
+        ("conversation_scores", "d01c49d6c285d0c9"),
+        ("topic_window", "22381a9eaab5b46a"),
+        ("model_eval", "3de26f6ca4a72dd5"),
+        ("anomaly_scores", "e932c6a70b31eee5"),
+        ("rejected_events", "bc10c87a24e54a0b"),
     ];
     let found: Vec<_> = files(0).into_iter().map(|(table, body)| (table, hex(&body)[..16].to_owned())).collect();
     let golden: Vec<_> = golden.into_iter().map(|(table, hash)| (table, hash.to_owned())).collect();
