@@ -1,6 +1,6 @@
 //! The heads that the program knows by name, and those shipped with it (`models/`, see `models/MODEL_CARD.md`).
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use contactflow_schemas::prediction::{EmotionLabel, SentimentLabel};
 use serde::{Deserialize, Serialize};
@@ -65,12 +65,17 @@ impl HeadName {
 
 /// The file of a shipped head, if there is one.
 fn file(name: HeadName, language: Language) -> Option<(&'static str, &'static [u8])> {
-    match (name, language) {
-        (HeadName::Sentiment, Language::En) => {
-            Some(("built-in sentiment head", include_bytes!("../../models/sentiment.safetensors")))
+    let found: (&'static str, &'static [u8]) = match (name, language) {
+        (HeadName::Sentiment, Language::En) => ("sentiment", include_bytes!("../../models/sentiment.safetensors")),
+        (HeadName::Emotion, Language::En) => ("emotion", include_bytes!("../../models/emotion.safetensors")),
+        (HeadName::Offensive, Language::En) => ("offensive", include_bytes!("../../models/offensive.safetensors")),
+        (HeadName::Intent, Language::En) => ("intent", include_bytes!("../../models/intent.safetensors")),
+        (HeadName::Sentiment, Language::Zh) => {
+            ("sentiment-zh", include_bytes!("../../models/sentiment-zh.safetensors"))
         }
-        _ => None,
-    }
+        (_, Language::Zh) => return None,
+    };
+    Some(found)
 }
 
 impl Head {
@@ -79,7 +84,8 @@ impl Head {
     /// # Errors
     /// LibTorch's, such as no memory on `device`.
     pub fn built_in(name: HeadName, language: Language, device: Device) -> Result<Option<Self>> {
-        file(name, language).map(|(title, bytes)| Self::from_bytes(Path::new(title), bytes, device)).transpose()
+        let parse = |(title, bytes)| Self::from_bytes(&PathBuf::from(format!("built-in {title} head")), bytes, device);
+        file(name, language).map(parse).transpose()
     }
 
     /// Whether there is such a shipped head.
