@@ -10,7 +10,9 @@ use crate::dimension::Dimension;
 use crate::prediction::{TextHead, TextKey};
 use crate::symbol::Symbol;
 
-pub use self::names::{ActorType, DequeueReason, Direction, EventType, SegmentStep, Status, TransferKind, Visibility};
+pub use self::names::{
+    ActorType, DequeueReason, Direction, EventType, Grade, SegmentStep, Status, TransferKind, Visibility,
+};
 
 /// What the dataflow keeps of a text: its content key, never the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -162,18 +164,6 @@ pub enum Verdict {
     NotApplicable,
     /// The true class of a message, for a head to be compared with.
     Class(TextHead, Symbol),
-}
-
-named_enum! {
-    /// `value` of a rubric's label.
-    Grade {
-        /// Met.
-        Pass = "pass",
-        /// Not met.
-        Fail = "fail",
-        /// Does not apply.
-        NotApplicable = "na",
-    }
 }
 
 /// Where a row was read.

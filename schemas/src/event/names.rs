@@ -214,3 +214,15 @@ impl Status {
         matches!(self, Self::Resolved | Self::Closed)
     }
 }
+
+named_enum! {
+    /// `value` of a rubric's label.
+    Grade {
+        /// Met.
+        Pass = "pass",
+        /// Not met.
+        Fail = "fail",
+        /// Does not apply.
+        NotApplicable = "na",
+    }
+}
