@@ -56,7 +56,11 @@ impl JobError {
                 | Self::Store(
                     StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
                 )
-                | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
+                | Self::Commit(
+                    CommitError::MissingInputs { .. }
+                        | CommitError::ForeignFiles { .. }
+                        | CommitError::OtherLayout { .. }
+                )
         )
     }
 }
@@ -109,7 +113,7 @@ pub fn run(
     let objects: Arc<dyn Objects> = Arc::new(output);
     let windows = settings.windows()?;
     let causes = Causes::default();
-    let mut committer = Committer::open(objects, &output_url, &shared::writer_id(), &inputs)?;
+    let mut committer = Committer::open(objects, &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), windows.clone());
     }

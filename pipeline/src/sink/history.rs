@@ -1,39 +1,14 @@
-//! The tables that tell how the others came about, a file per commit.
-//!
-//! `commits` is one row per commit, made from its manifest, so that a row lost to a crash can be written later.
-//! `restatements` is written before the manifest: a file without a manifest of its number is of a commit that was not
-//! finished, and the next attempt replaces or deletes it.
+//! The tables that tell how the others came about: `commits`, one row per commit, made from its manifest, so that a row
+//! lost to a crash can be written later, and `restatements`, written before the manifest.
 
-use super::encode::{CommitRow, Restatement, encode_commit, encode_restatements};
-use super::error::CommitError;
+use contactflow_schemas::tables::Table;
+
+use super::encode::CommitRow;
 use super::manifest::Manifest;
-use super::objects::Objects;
 
-/// Name of the file with the row of `commit`.
-pub(super) fn row_path(commit: u64) -> String {
-    format!("commits/part-{commit:020}.parquet")
-}
-
-/// Name of the file with the restatements of `commit`.
-pub(super) fn restatements_path(commit: u64) -> String {
-    format!("restatements/part-{commit:020}.parquet")
-}
-
-/// Writes the restatements of a commit that is not done yet; `may_be_left` when an unfinished attempt may have written
-/// some under its number.
-pub(super) fn put_restatements(
-    objects: &dyn Objects,
-    commit: u64,
-    rows: &[Restatement],
-    may_be_left: bool,
-) -> Result<(), CommitError> {
-    let path = restatements_path(commit);
-    if !rows.is_empty() {
-        objects.put(&path, encode_restatements(commit, rows)?)?;
-    } else if may_be_left && objects.get(&path)?.is_some() {
-        objects.delete(&path)?;
-    }
-    Ok(())
+/// Slot of the file with the rows that `commit` adds to a history table.
+pub(super) fn history_slot(table: Table, commit: u64) -> String {
+    format!("{}/part-{commit:020}.parquet", table.name())
 }
 
 /// An integer of a manifest as a table holds it.
@@ -59,17 +34,4 @@ pub(super) fn row_of(manifest: &Manifest) -> CommitRow {
         bytes_written: int(written().map(|file| file.bytes).sum()),
         duration_ms: int(manifest.duration_ms),
     }
-}
-
-/// Writes the row of a commit; tells whether it is there. The commit itself is done, so a failure is no error of it.
-pub(super) fn put_row(objects: &dyn Objects, manifest: &Manifest) -> bool {
-    let path = row_path(manifest.commit);
-    let written = match encode_commit(&row_of(manifest)) {
-        Ok(body) => objects.put(&path, body).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = &written {
-        tracing::warn!(commit = manifest.commit, error, "the row of table commits is missing until the next commit");
-    }
-    written.is_ok()
 }

@@ -4,7 +4,7 @@
 //! rows of a partition ─► encode_… ─► PartitionWriter::write ─┐   (any worker: hashes, drops what is unchanged)
 //!                                                            ├─► Committer::commit   (one per output root)
 //! partitions that emptied ────────► PartitionWriter::remove ─┘   fence ► what closed windows change ([`restate`]) ►
-//!                                       data ► deletes ► restatements ► manifest ► commits row
+//!                          data ► restatements ► Delta logs ([`layout`]) ► manifest ► row of commits ► clean-up
 //! ```
 
 pub mod commit;
@@ -13,9 +13,11 @@ mod error;
 pub mod fence;
 mod head;
 mod history;
+mod layout;
 pub mod manifest;
 pub mod objects;
 mod restate;
+mod root_record;
 pub mod stage;
 
 #[cfg(test)]
@@ -27,6 +29,7 @@ pub use encode::{
     encode_dimensions, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_restatements,
 };
 pub use error::CommitError;
+pub use layout::{Layout, TableLayout};
 pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
 pub use stage::{PartitionWriter, RowMoves};

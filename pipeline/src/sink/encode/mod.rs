@@ -11,6 +11,7 @@
 //!    have no key.
 
 mod commits;
+mod concatenate;
 mod dimensions;
 mod facts;
 mod footer;
@@ -21,6 +22,7 @@ mod scores;
 mod writer;
 
 pub use commits::{CommitRow, encode_commit};
+pub(in crate::sink) use concatenate::concatenate;
 pub use dimensions::encode_dimensions;
 pub use facts::encode_facts;
 pub use kpi::encode_kpi;
