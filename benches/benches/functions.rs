@@ -98,7 +98,7 @@ fn ledger(criterion: &mut Criterion) {
     group.bench_function("deliver", |bencher| {
         let deliver_all = |deliveries: Vec<_>| {
             let (mut ledger, mut effects) = (Ledger::default(), Effects::default());
-            deliveries.into_iter().for_each(|delivery| ledger.deliver(delivery, &mut effects));
+            deliveries.into_iter().for_each(|delivery| _ = ledger.deliver(delivery, &mut effects));
             (ledger, effects)
         };
         bencher.iter_batched(|| deliveries.clone(), deliver_all, BatchSize::LargeInput);

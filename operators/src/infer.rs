@@ -12,7 +12,7 @@ use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use contactflow_schemas::prediction::{KeyOf, Request, RequestKey};
+use contactflow_schemas::prediction::{Answer, KeyOf, Request, RequestKey};
 use contactflow_schemas::symbol::FastHash;
 use differential_dataflow::collection::AsCollection;
 use differential_dataflow::{ExchangeData, VecCollection};
@@ -73,10 +73,29 @@ impl Backlog {
     }
 }
 
-/// Scores the distinct requests. `connect` receives what wakes the operator when answers are ready.
+/// What outlives the operator: its answers, and what still waits for one.
+pub trait AnswerJournal<R: Request> {
+    /// A request waits from now on.
+    fn asked(&mut self, request: &R);
+
+    /// It is answered; called once per distinct request of this run, not for answers known before.
+    fn answered(&mut self, answer: &R::Answer);
+}
+
+/// No journal: another run asks again.
+impl<R: Request> AnswerJournal<R> for () {
+    fn asked(&mut self, _request: &R) {}
+
+    fn answered(&mut self, _answer: &R::Answer) {}
+}
+
+/// Scores the distinct requests, but for those whose answer is `known`. A request of an epoch is asked when no more known
+/// answers of that epoch can come. `connect` receives what wakes the operator when answers are ready.
 pub fn infer<'scope, M, R>(
     requests: Stream<'scope, Epoch, Vec<R>>,
+    known: Stream<'scope, Epoch, Vec<R::Answer>>,
     backlog: Backlog,
+    mut journal: impl AnswerJournal<R> + 'static,
     connect: impl FnOnce(SyncActivator) -> M + 'static,
 ) -> VecCollection<'scope, Epoch, R::Answer, isize>
 where
@@ -85,17 +104,30 @@ where
 {
     let scope = requests.scope();
     let route = Exchange::new(|request: &R| request.key().route());
+    let route_known = Exchange::new(|answer: &R::Answer| answer.key().route());
     requests
-        .unary_frontier(route, "Infer", move |capability, info| {
+        .binary_frontier(known, route, route_known, "Infer", move |capability, info| {
             let mut model = connect(scope.worker().sync_activator_for(info.address.to_vec()));
             let mut capability = Some(capability);
             let mut requested: HashSet<KeyOf<R>, FastHash> = HashSet::default();
+            // Of epochs in which known answers may still come.
+            let mut early: VecDeque<(Epoch, Vec<R>)> = VecDeque::new();
             let mut queue: VecDeque<R> = VecDeque::new();
             let mut reported = 0;
-            move |(input, frontier), output| {
-                input.for_each(|_, requests: &mut Vec<R>| {
-                    queue.extend(requests.drain(..).filter(|request| requested.insert(request.key())));
+            move |(input, frontier), (known, known_frontier), output| {
+                let mut answers: Vec<R::Answer> = Vec::new();
+                known.for_each(|_, known: &mut Vec<R::Answer>| {
+                    answers.extend(known.drain(..).filter(|answer| requested.insert(answer.key())));
                 });
+                input.for_each(|capability, requests: &mut Vec<R>| {
+                    let epoch = capability.least().copied().unwrap_or_default();
+                    early.push_back((epoch, std::mem::take(requests)));
+                });
+                while early.front().is_some_and(|(epoch, _)| !known_frontier.less_equal(epoch)) {
+                    let Some((_, requests)) = early.pop_front() else { break };
+                    let new = requests.into_iter().filter(|request| requested.insert(request.key()));
+                    queue.extend(new.inspect(|request| journal.asked(request)));
+                }
                 while !queue.is_empty() {
                     let submission: Vec<R> = queue.drain(..queue.len().min(SUBMISSION_REQUESTS)).collect();
                     if let Err(refused) = model.try_submit(submission) {
@@ -108,12 +140,14 @@ where
                         held.downgrade(epoch);
                     }
                     let epoch = *held.time();
-                    let predictions = model.drain().into_iter().map(|prediction| (prediction, epoch, 1));
+                    let new = model.drain().into_iter().inspect(|answer| journal.answered(answer));
+                    let predictions = answers.into_iter().chain(new).map(|prediction| (prediction, epoch, 1));
                     output.session(&*held).give_iterator(predictions);
                 }
-                let waiting = queue.len() + model.in_flight();
+                let waiting =
+                    early.iter().map(|(_, requests)| requests.len()).sum::<usize>() + queue.len() + model.in_flight();
                 backlog.change(std::mem::replace(&mut reported, waiting), waiting);
-                if (frontier.is_empty() && waiting == 0) || backlog.is_cancelled() {
+                if (frontier.is_empty() && known_frontier.is_empty() && waiting == 0) || backlog.is_cancelled() {
                     capability = None;
                 }
             }

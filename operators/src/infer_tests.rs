@@ -55,8 +55,9 @@ fn every_distinct_text_is_asked_once_and_answered_once_and_no_epoch_waits() {
     timely::execute_directly(move |worker| {
         let (mut input, probe) = worker.dataflow::<Epoch, _, _>(|scope| {
             let (input, texts) = scope.new_input();
+            let known = timely::dataflow::operators::generic::operator::empty(scope);
             let connect = move |activator| Slow { waiting: Vec::new(), idle: 0, asked: asked_by_model, activator };
-            let predictions = infer(texts, backlog, connect);
+            let predictions = infer(texts, known, backlog, (), connect);
             let seen = Arc::clone(&seen);
             let counted = predictions.inner.inspect(move |(prediction, _, diff)| {
                 *seen.lock().unwrap().entry(prediction.key).or_default() += diff;

@@ -2,6 +2,7 @@
 
 mod generate;
 mod incidents;
+mod inspect;
 mod run;
 mod train;
 
@@ -35,6 +36,12 @@ enum Command {
     Generate(generate::GenerateArgs),
     /// Compares anomaly scores with the incidents that `generate` planted
     Incidents(incidents::IncidentsArgs),
+    /// Computes the tables anew and compares them with what is published; writes nothing
+    Verify(inspect::VerifyArgs),
+    /// Says which KPI values more events would change; writes nothing
+    Whatif(inspect::WhatIfArgs),
+    /// Says how a running or stopped job stands
+    Status(inspect::StatusArgs),
     /// Fits a head on labelled texts
     Train(train::TrainArgs),
     /// Measures a head on labelled texts
@@ -88,6 +95,9 @@ pub fn main() -> ExitCode {
         Command::Check(args) => run::check(args),
         Command::Generate(args) => generate::generate(args),
         Command::Incidents(args) => incidents::incidents(args),
+        Command::Verify(args) => inspect::verify(args),
+        Command::Whatif(args) => inspect::whatif(args),
+        Command::Status(args) => inspect::status(args),
         Command::Train(args) => train::train(args),
         Command::Evaluate(args) => train::evaluate(args),
     };

@@ -1,4 +1,5 @@
-//! The source operator: assigned files become deliveries, rejects and texts.
+//! The source operator: assigned files become deliveries, rejects and texts. State files of an earlier run are read the
+//! same way, in epochs before the first round.
 //!
 //! One worker mints *major* epochs and assigns files to workers. Inside a major epoch each reader moves on through minor
 //! epochs, one per [`Ingest::epoch_rows`] rows, so that downstream state is brought up to date in steps of bounded size.
@@ -11,7 +12,7 @@ use std::time::Duration;
 use contactflow_operators::deduplicate::Incoming;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::Backlog;
-use contactflow_schemas::prediction::TextRequest;
+use contactflow_schemas::prediction::{Prediction, TextRequest};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -21,7 +22,9 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
+use crate::sink::Objects;
 use crate::sources::{FileReader, SourceFile};
+use crate::state::{SegmentReader, StateError, StateFile, StateKind};
 use crate::store::{Root, StoreError};
 
 /// Bits of an epoch below the major number.
@@ -36,13 +39,25 @@ pub fn major_epoch(number: u64) -> Epoch {
     number << MINOR_BITS
 }
 
+/// What an assigned file holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Assigned {
+    /// Events.
+    Events {
+        /// Index of the input root.
+        root: usize,
+    },
+    /// State of the last commit.
+    State(StateFile),
+}
+
 /// A file, and the worker that reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileAssignment {
     /// Worker of the cluster.
     pub worker: usize,
-    /// Index of the input root.
-    pub root: usize,
+    /// What it holds.
+    pub what: Assigned,
     /// Printable name.
     pub name: String,
     /// Path in the store.
@@ -53,6 +68,17 @@ pub struct FileAssignment {
     pub version: String,
 }
 
+/// What stops a reader.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The store of the events.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state of the last commit.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
 /// Counters of all readers of a process, and the error that stopped one of them.
 #[derive(Debug, Default)]
 pub struct IngestProgress {
@@ -60,9 +86,11 @@ pub struct IngestProgress {
     pub rows: AtomicU64,
     /// Rows rejected while reading.
     pub rejects: AtomicU64,
+    /// Rows of the state taken in again.
+    pub restored: AtomicU64,
     /// Rows per finished file.
     files: Mutex<BTreeMap<String, u64>>,
-    failure: Mutex<Option<StoreError>>,
+    failure: Mutex<Option<ReadError>>,
     cancelled: AtomicBool,
 }
 
@@ -78,7 +106,7 @@ impl IngestProgress {
     }
 
     /// Takes the error that stopped a reader, if one did.
-    pub fn take_failure(&self) -> Option<StoreError> {
+    pub fn take_failure(&self) -> Option<ReadError> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -88,6 +116,8 @@ impl IngestProgress {
 pub struct Ingest {
     /// Input roots.
     pub roots: Arc<Vec<Root>>,
+    /// Where the state is.
+    pub objects: Arc<dyn Objects>,
     /// Rows per minor epoch and reader.
     pub epoch_rows: u64,
     /// Texts are wanted: there is a model.
@@ -104,53 +134,126 @@ pub struct ReadRows<'scope> {
     pub rows: Stream<'scope, Epoch, Vec<Incoming>>,
     /// Texts to score.
     pub texts: Stream<'scope, Epoch, Vec<TextRequest>>,
+    /// Predictions of an earlier run; complete for every epoch of event files as soon as these are assigned.
+    pub predictions: Stream<'scope, Epoch, Vec<Prediction>>,
+}
+
+/// What is read of one file at a time.
+enum Reader {
+    Events(FileReader, String),
+    State(SegmentReader, StateKind),
+}
+
+/// Rows on their way out of the operator.
+#[derive(Default)]
+struct Chunk {
+    /// Of event files.
+    read: Vec<Row>,
+    /// Of the state.
+    restored: Vec<Incoming>,
+    texts: Vec<TextRequest>,
+    predictions: Vec<Prediction>,
+}
+
+impl Chunk {
+    fn rows(&self) -> u64 {
+        (self.read.len() + self.restored.len()) as u64
+    }
 }
 
 /// The files of one major epoch on one worker.
 struct Shift {
-    /// For rows and for texts.
-    capabilities: [Capability<Epoch>; 2],
+    rows_capability: Capability<Epoch>,
+    texts_capability: Capability<Epoch>,
+    /// Only while state is read, so that whoever waits for known predictions does not wait for event files.
+    predictions_capability: Option<Capability<Epoch>>,
     files: VecDeque<FileAssignment>,
-    reader: Option<(FileReader, String)>,
+    reader: Option<Reader>,
     rows_in_minor: u64,
 }
 
 impl Shift {
+    /// True while state is read, which is not held back by texts that wait: they may wait for it.
+    fn is_restoring(&self) -> bool {
+        self.predictions_capability.is_some()
+    }
+
+    fn add(&mut self, files: impl IntoIterator<Item = FileAssignment>) {
+        self.files.extend(files);
+        if !self.files.iter().any(|file| matches!(file.what, Assigned::State(_))) {
+            self.predictions_capability = None;
+        }
+    }
+
     /// Moves to the next minor epoch once this one is full.
     fn count(&mut self, rows: u64, epoch_rows: u64) {
         self.rows_in_minor += rows;
-        let epoch = *self.capabilities[0].time();
+        let epoch = *self.rows_capability.time();
         let last_minor = epoch | ((1 << MINOR_BITS) - 1);
         if self.rows_in_minor >= epoch_rows && epoch < last_minor {
             self.rows_in_minor = 0;
-            self.capabilities.iter_mut().for_each(|capability| capability.downgrade(&(epoch + 1)));
+            self.rows_capability.downgrade(&(epoch + 1));
+            self.texts_capability.downgrade(&(epoch + 1));
+            if let Some(capability) = &mut self.predictions_capability {
+                capability.downgrade(&(epoch + 1));
+            }
         }
     }
 
     /// Reads the next rows; false when every file is done.
-    fn read(&mut self, ingest: &Ingest, out: &mut Vec<Row>) -> Result<bool, StoreError> {
+    fn read(&mut self, ingest: &Ingest, out: &mut Chunk) -> Result<bool, ReadError> {
         if self.reader.is_none() {
             let Some(file) = self.files.pop_front() else { return Ok(false) };
-            let root = &ingest.roots[file.root];
-            let source = SourceFile {
-                name: file.name.clone(),
-                size_bytes: file.size_bytes,
-                version: file.version,
-                root: file.root,
-                path: file.path.as_str().into(),
-            };
-            self.reader = Some((FileReader::open(root, &source), file.name));
+            self.reader = Some(open(ingest, file)?);
         }
-        if let Some((reader, name)) = &mut self.reader
-            && !reader.next_chunk(out)?
-        {
-            let mut files = ingest.progress.files.lock().unwrap_or_else(PoisonError::into_inner);
-            files.insert(std::mem::take(name), reader.rows());
-            drop(files);
+        let more = match &mut self.reader {
+            Some(Reader::Events(reader, name)) => {
+                let more = reader.next_chunk(&mut out.read)?;
+                if !more {
+                    let mut files = ingest.progress.files.lock().unwrap_or_else(PoisonError::into_inner);
+                    files.insert(std::mem::take(name), reader.rows());
+                }
+                more
+            }
+            Some(Reader::State(reader, kind)) => restore(reader, *kind, out)?,
+            None => false,
+        };
+        if !more {
             self.reader = None;
         }
         Ok(true)
     }
+}
+
+fn open(ingest: &Ingest, file: FileAssignment) -> Result<Reader, ReadError> {
+    match file.what {
+        Assigned::Events { root } => {
+            let source = SourceFile {
+                name: file.name.clone(),
+                size_bytes: file.size_bytes,
+                version: file.version,
+                root,
+                path: file.path.as_str().into(),
+            };
+            Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source), file.name))
+        }
+        Assigned::State(state) => Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, state.kind)),
+    }
+}
+
+/// Takes the next rows of a state file in; false at its end.
+fn restore(reader: &mut SegmentReader, kind: StateKind, out: &mut Chunk) -> Result<bool, ReadError> {
+    fn rows<R: serde::de::DeserializeOwned>(reader: &mut SegmentReader, out: &mut Vec<R>) -> Result<bool, StateError> {
+        let chunk = reader.next_chunk()?;
+        let more = chunk.is_some();
+        out.extend(chunk.into_iter().flatten().map(|(_, _, row)| row));
+        Ok(more)
+    }
+    Ok(match kind {
+        StateKind::Deliveries => rows(reader, &mut out.restored)?,
+        StateKind::Predictions => rows(reader, &mut out.predictions)?,
+        StateKind::Texts => rows(reader, &mut out.texts)?,
+    })
 }
 
 type Row = Result<contactflow_schemas::normalise::Normalised, Box<contactflow_schemas::reject::RejectedRow>>;
@@ -168,45 +271,55 @@ pub fn read_files<'scope>(
     let mut input = builder.new_input(assigned, Exchange::new(|file: &FileAssignment| file.worker as u64));
     let (rows_output, rows) = builder.new_output();
     let (texts_output, texts) = builder.new_output();
+    let (predictions_output, predictions) = builder.new_output();
     let mut rows_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rows_output);
     let mut texts_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(texts_output);
+    let mut predictions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(predictions_output);
     let behind = behind.clone();
 
     builder.build(move |_capabilities| {
         let mut shifts: BTreeMap<Epoch, Shift> = BTreeMap::new();
-        let mut chunk = Vec::new();
+        let mut chunk = Chunk::default();
         move |_frontiers| {
             input.for_each(|capability, files: &mut Vec<FileAssignment>| {
                 let Some(&epoch) = capability.least() else { return };
                 let shift = shifts.entry(epoch).or_insert_with(|| Shift {
-                    capabilities: [capability.delayed(&epoch, 0), capability.delayed(&epoch, 1)],
+                    rows_capability: capability.delayed(&epoch, 0),
+                    texts_capability: capability.delayed(&epoch, 1),
+                    predictions_capability: Some(capability.delayed(&epoch, 2)),
                     files: VecDeque::new(),
                     reader: None,
                     rows_in_minor: 0,
                 });
-                shift.files.extend(files.drain(..));
+                shift.add(files.drain(..));
             });
             if ingest.progress.cancelled.load(Ordering::Relaxed) {
                 shifts.clear();
             }
             let Some(mut entry) = shifts.first_entry() else { return };
             let shift = entry.get_mut();
-            let epoch = *shift.capabilities[0].time();
+            let epoch = *shift.rows_capability.time();
             let ahead = behind.less_than(&epoch.saturating_sub(MINORS_AHEAD));
-            if ahead || backlog.texts() > ingest.backlog_texts_max {
+            let waits = !shift.is_restoring() && backlog.texts() > ingest.backlog_texts_max;
+            if ahead || waits {
                 activator.activate_after(PAUSE);
                 return;
             }
             match shift.read(&ingest, &mut chunk) {
                 Ok(true) => {
-                    let [rows_capability, texts_capability] = &shift.capabilities;
-                    let rows = chunk.len() as u64;
+                    let rows = chunk.rows();
+                    let counter = if shift.is_restoring() { &ingest.progress.restored } else { &ingest.progress.rows };
+                    counter.fetch_add(rows, Ordering::Relaxed);
                     let mut texts = texts_output.activate();
-                    let mut texts = texts.session(texts_capability);
-                    let incoming = chunk.drain(..).map(|row| incoming(row, &ingest, |text| texts.give(text)));
-                    rows_output.activate().session(rows_capability).give_iterator(incoming);
+                    let mut texts = texts.session(&shift.texts_capability);
+                    texts.give_iterator(chunk.texts.drain(..));
+                    let read = chunk.read.drain(..).map(|row| incoming(row, &ingest, |text| texts.give(text)));
+                    let all = chunk.restored.drain(..).chain(read);
+                    rows_output.activate().session(&shift.rows_capability).give_iterator(all);
                     drop(texts);
-                    ingest.progress.rows.fetch_add(rows, Ordering::Relaxed);
+                    if let Some(capability) = &shift.predictions_capability {
+                        predictions_output.activate().session(capability).give_iterator(chunk.predictions.drain(..));
+                    }
                     shift.count(rows, ingest.epoch_rows);
                 }
                 Ok(false) => {
@@ -222,7 +335,7 @@ pub fn read_files<'scope>(
             activator.activate();
         }
     });
-    ReadRows { rows, texts }
+    ReadRows { rows, texts, predictions }
 }
 
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {

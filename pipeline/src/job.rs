@@ -20,10 +20,13 @@ use contactflow_schemas::windows::Windows;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
-use crate::ingest::{FileAssignment, Ingest, read_files};
+use crate::ingest::{FileAssignment, Ingest, IngestProgress, read_files};
 use crate::kpis::{Measured, kpi_cells, measure};
 use crate::model::{NoModel, PooledModel};
-use crate::settings::TableSelection;
+use crate::settings::{JobSettings, SettingsError, TableSelection};
+use crate::sink::Objects;
+use crate::state::StateJournal;
+use crate::store::Root;
 use crate::views::Views;
 
 /// What a worker needs to build its part of the dataflow.
@@ -31,7 +34,9 @@ use crate::views::Views;
 pub struct JobContext {
     /// Where rows come from.
     pub ingest: Ingest,
-    /// The model's devices; none with inference off.
+    /// The model whose predictions are published; empty with inference off.
+    pub model_id: String,
+    /// Its devices; none with inference off, and where only what it said before is of interest.
     pub devices: Option<Arc<DevicePool>>,
     /// Texts that wait for the model.
     pub backlog: Backlog,
@@ -47,6 +52,40 @@ pub struct JobContext {
     pub metrics: Metrics,
 }
 
+impl JobContext {
+    /// The context of a job over `roots` whose state and tables are in `objects`.
+    ///
+    /// # Errors
+    /// [`SettingsError`] for an unknown time zone or table.
+    pub fn new(
+        settings: &JobSettings,
+        roots: Vec<Root>,
+        objects: Arc<dyn Objects>,
+        progress: &Arc<IngestProgress>,
+        devices: Option<Arc<DevicePool>>,
+        causes: Causes,
+    ) -> Result<Self, SettingsError> {
+        Ok(Self {
+            ingest: Ingest {
+                roots: Arc::new(roots),
+                objects,
+                epoch_rows: settings.epoch_rows,
+                texts: devices.is_some(),
+                backlog_texts_max: settings.inference.backlog_texts_max,
+                progress: Arc::clone(progress),
+            },
+            model_id: devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned()),
+            devices,
+            backlog: Backlog::default(),
+            rules: settings.kpi.clone(),
+            windows: settings.windows()?,
+            tables: settings.tables()?,
+            causes,
+            metrics: Metrics::default(),
+        })
+    }
+}
+
 /// A worker's handles on the running dataflow.
 pub struct Job {
     /// Files to read, fed by one worker.
@@ -57,14 +96,15 @@ pub struct Job {
     pub views: Views,
 }
 
-/// Builds the whole dataflow, stage after stage:
+/// Builds the whole dataflow, stage after stage; what a restart needs goes to `journal`:
 ///
 /// ```text
 /// files ► rows ► net events ► conversations ► cells and their roll-ups ► anomalies ► tables
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
-pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
-    let JobContext { ingest, devices, backlog, rules, windows, tables, causes, metrics } = context.clone();
+pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) -> Job {
+    let JobContext { ingest, model_id, devices, backlog, rules, windows, tables, causes, metrics } = context.clone();
+    let journal = StateJournal::clone(journal);
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
@@ -75,17 +115,20 @@ pub fn build(worker: &mut Worker, context: &JobContext) -> Job {
         let read = read_files(assigned, ingest, backlog.clone(), &probe);
 
         // Net events: one per identity, whatever was delivered in whatever order.
-        let net = deduplicate(read.rows);
+        let net = deduplicate(read.rows, journal.clone());
 
         // Conversations: facts, contributions to KPIs, turns.
         let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
         // Without a model nothing is kept of what waits for one.
-        let is_on = devices.is_some();
+        let is_on = !model_id.is_empty();
         let predictions = match devices {
-            Some(devices) => infer(read.texts, backlog, move |wake| PooledModel::connect(&devices, index, wake)),
-            None => infer(read.texts, backlog, |_| NoModel::default()),
+            Some(devices) => {
+                let connect = move |wake| PooledModel::connect(&devices, index, wake);
+                infer(read.texts, read.predictions, backlog, journal, connect)
+            }
+            None => infer(read.texts, read.predictions, backlog, (), |_| NoModel::default()),
         };
         let scored = scores(conversations.turns.filter(move |_| is_on), predictions, &windows);
         let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));

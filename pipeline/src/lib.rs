@@ -10,5 +10,6 @@ pub mod run;
 pub mod settings;
 pub mod sink;
 pub mod sources;
+pub mod state;
 pub mod store;
 pub mod views;

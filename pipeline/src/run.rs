@@ -5,6 +5,7 @@
 //! that also waits for the model.
 
 mod files;
+mod inspect;
 mod round;
 mod shared;
 
@@ -13,15 +14,15 @@ use std::time::{Duration, Instant};
 
 use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
-use contactflow_operators::infer::Backlog;
-use contactflow_operators::metrics::Metrics;
 
-use crate::ingest::{Ingest, IngestProgress};
+use crate::ingest::{IngestProgress, ReadError};
 use crate::job::JobContext;
 use crate::settings::{JobSettings, SettingsError};
-use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Objects};
+use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
+use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
 
+pub use inspect::{Basis, Status, compare, status};
 pub use shared::Stop;
 
 /// Why a job ended without doing what it was asked to.
@@ -36,15 +37,41 @@ pub enum JobError {
     /// The tables cannot be committed.
     #[error(transparent)]
     Commit(#[from] CommitError),
+    /// The state of the last commit cannot be read, or the next not be written.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// A table cannot be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+    /// Nothing was ever committed.
+    #[error("{root} holds no commit of contactflow; `contactflow run --output` makes one")]
+    NoCommit {
+        /// The output root.
+        root: String,
+    },
+    /// The last commit kept no state.
+    #[error(
+        "the last commit below {root} kept no state to go on from (keep_state = false, or an older contactflow); pass the events with --input"
+    )]
+    NoState {
+        /// The output root.
+        root: String,
+    },
     /// The model cannot be loaded.
     #[error("{0}; `make setup` provides the default model, --inference off runs without one")]
     Inference(#[from] InferenceError),
     /// The workers could not be started, or one of them died.
     #[error("the dataflow stopped: {0}")]
     Workers(String),
+}
+
+impl From<ReadError> for JobError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Store(error) => error.into(),
+            ReadError::State(error) => error.into(),
+        }
+    }
 }
 
 impl JobError {
@@ -56,6 +83,8 @@ impl JobError {
                 | Self::Store(
                     StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
                 )
+                | Self::NoCommit { .. }
+                | Self::NoState { .. }
                 | Self::Commit(
                     CommitError::MissingInputs { .. }
                         | CommitError::ForeignFiles { .. }
@@ -72,6 +101,15 @@ pub enum Mode {
     Once,
     /// Follows the inputs until stopped.
     Follow,
+    /// Goes on from the last commit, reads what is there, and compares the tables with the published ones.
+    Compare,
+}
+
+impl Mode {
+    /// True when the tables are committed.
+    fn commits(self) -> bool {
+        self != Self::Compare
+    }
 }
 
 /// What a job did.
@@ -83,10 +121,14 @@ pub struct RunSummary {
     pub rows: u64,
     /// Rows that could not be used as read; later stages may reject more.
     pub rejects: u64,
+    /// Rows taken over from the state of an earlier run.
+    pub restored_rows: u64,
     /// Commits made.
     pub commits: u64,
     /// The last of them, if any.
     pub last_commit: Option<CommitSummary>,
+    /// How the tables differ from the published ones, where that was asked.
+    pub inspection: Option<Inspection>,
     /// From the start of reading to the end.
     pub elapsed: Duration,
     /// Model that scored the texts; empty with inference off.
@@ -111,34 +153,45 @@ pub fn run(
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output);
-    let windows = settings.windows()?;
     let causes = Causes::default();
-    let mut committer = Committer::open(objects, &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
+    let mut committer =
+        Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
+    take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
     if settings.restatements {
-        committer = committer.with_restatements(causes.clone(), windows.clone());
+        committer = committer.with_restatements(causes.clone(), settings.windows()?);
     }
     let devices = start_devices(settings)?;
 
     let started = Instant::now();
-    let context = JobContext {
-        ingest: Ingest {
-            roots: Arc::new(roots),
-            epoch_rows: settings.epoch_rows,
-            texts: devices.is_some(),
-            backlog_texts_max: settings.inference.backlog_texts_max,
-            progress: Arc::clone(progress),
-        },
-        devices,
-        backlog: Backlog::default(),
-        rules: settings.kpi.clone(),
-        windows,
-        tables: settings.tables()?,
-        causes,
-        metrics: Metrics::default(),
-    };
-    let shared = Arc::new(shared::Shared::new(settings, mode, context, committer, stop.clone()));
+    let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
+    let target = shared::Target::Commit(Box::new(committer));
+    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, stop.clone()));
     start_workers(&shared)?;
     shared.summary(started.elapsed())
+}
+
+/// Clears what an unfinished commit of an earlier run left. A run that keeps no state must read all that there is, and takes the
+/// state of the root away with its first commit.
+fn take_state_over(
+    objects: &Arc<dyn Objects>,
+    committer: &Committer,
+    settings: &JobSettings,
+    root: &str,
+    inputs: &[String],
+) -> Result<(), JobError> {
+    let previous = committer.previous();
+    if let Some(previous) = previous.filter(|previous| previous.state.is_some() && !settings.keep_state) {
+        let missing = previous.inputs_missing_in(inputs);
+        if !missing.is_empty() {
+            return Err(CommitError::MissingInputs { root: root.to_owned(), missing }.into());
+        }
+    }
+    let live = previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default();
+    let deleted = state::delete_orphans(objects, live)?;
+    if deleted > 0 {
+        tracing::info!(deleted, "state files of an unfinished commit were deleted");
+    }
+    Ok(())
 }
 
 fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {

@@ -59,6 +59,8 @@ pub struct JobSettings {
     pub epoch_rows: u64,
     /// How often a following job looks for new files, ms.
     pub poll_interval_ms: u64,
+    /// Keeps what a restart goes on from (`_contactflow/state`). Without it every start reads all inputs again.
+    pub keep_state: bool,
     /// The KPI tables to publish, by name; none means all.
     pub kpi_tables: Vec<String>,
     /// Publishes what commits change in windows that were closed (table `restatements`); that reads the files they
@@ -91,6 +93,7 @@ impl Default for JobSettings {
             retention_seconds: 3_600,
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
+            keep_state: true,
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),

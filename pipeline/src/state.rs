@@ -20,6 +20,7 @@
 //! 4. Rows restored belong to the epochs before the first round, and are not recorded again.
 
 mod journal;
+mod ledger;
 mod segment;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use self::journal::{NewState, StateJournal};
+pub use self::ledger::StateLedger;
 pub use self::segment::{SegmentReader, SegmentWriter};
 use crate::sink::{ObjectError, Objects};
 

@@ -53,15 +53,18 @@ fn malformed(version: i64) -> RejectedRow {
 /// Standing events by conversation, standing rejects, latest event time.
 type Net = (Vec<(String, u64)>, Vec<(Reason, u64)>, Option<TimeMs>);
 
-/// Net state after `deliveries`: per conversation whether the event is there, and the rejects that stand.
-fn net(deliveries: &[Option<Delivery>]) -> Net {
+/// Net state after `deliveries`: per conversation whether the event is there, and the rejects that stand. Also the
+/// deliveries that changed the ledger.
+fn net(deliveries: &[Option<Delivery>]) -> (Net, Vec<Option<Delivery>>) {
     let mut ledger = Ledger::default();
     let mut effects = Effects::default();
+    let mut journal = Vec::new();
     for delivery in deliveries {
-        match delivery {
+        let is_new = match delivery {
             Some(delivery) => ledger.deliver(delivery.clone(), &mut effects),
             None => ledger.reject(malformed(1), &mut effects),
-        }
+        };
+        journal.extend(is_new.then(|| delivery.clone()));
     }
     let mut places: std::collections::BTreeMap<String, u64> = Default::default();
     for (conversation, change) in effects.changes {
@@ -77,7 +80,7 @@ fn net(deliveries: &[Option<Delivery>]) -> Net {
     }
     assert!(rejects.values().all(|count| (0..=1).contains(count)), "{rejects:?}");
     let rejects = rejects.into_iter().filter(|(_, count)| *count == 1).map(|(key, _)| key).collect();
-    (places.into_iter().collect(), rejects, ledger.latest_ms())
+    ((places.into_iter().collect(), rejects, ledger.latest_ms()), journal)
 }
 
 fn permutations(items: &[Option<Delivery>]) -> Vec<Vec<Option<Delivery>>> {
@@ -97,9 +100,15 @@ fn permutations(items: &[Option<Delivery>]) -> Vec<Vec<Option<Delivery>>> {
 }
 
 fn assert_order_free(deliveries: &[Option<Delivery>]) -> Net {
-    let expected = net(deliveries);
+    let (expected, _) = net(deliveries);
     for order in permutations(deliveries) {
-        assert_eq!(net(&order), expected, "{order:?}");
+        let (found, journal) = net(&order);
+        assert_eq!(found, expected, "{order:?}");
+        let (restored, again) = net(&journal);
+        assert_eq!(restored, expected, "the journal of {order:?} gives the same ledger");
+        assert_eq!(again, journal, "and every row of it is needed in this order");
+        let twice: Vec<_> = order.iter().chain(&order).cloned().collect();
+        assert_eq!(net(&twice).1, journal, "what was delivered before is no news");
     }
     expected
 }

@@ -2,63 +2,114 @@
 
 use std::collections::BTreeMap;
 
-use crate::ingest::FileAssignment;
+use crate::ingest::{Assigned, FileAssignment};
 use crate::sink;
 use crate::sources::SourceFile;
+use crate::state::{StateFile, StateKind};
 
 /// Plans rounds of files.
 pub(super) struct FilePlanner {
     workers: usize,
-    /// Version of each file that was assigned.
-    assigned: BTreeMap<String, SourceFile>,
+    /// The model that is asked about the texts of the files read; empty when none is.
+    model_id: String,
+    /// The files that are read or assigned, also by earlier runs whose state this one goes on from.
+    assigned: BTreeMap<String, sink::SourceFile>,
     /// Version of each file as last seen, to tell files that are still being written.
     seen: BTreeMap<String, String>,
 }
 
 impl FilePlanner {
-    pub(super) fn new(workers: usize) -> Self {
-        Self { workers, assigned: BTreeMap::new(), seen: BTreeMap::new() }
+    /// Goes on from files that are `read`.
+    pub(super) fn new(workers: usize, model_id: &str, read: &[sink::SourceFile]) -> Self {
+        let assigned = read.iter().map(|file| (file.name.clone(), file.clone())).collect();
+        Self { workers, model_id: model_id.to_owned(), assigned, seen: BTreeMap::new() }
     }
 
     /// Assigns the files of `listing` that are new or changed. With `settled`, only those that look the same as at the
     /// last call: a file that still grows is left for later.
     pub(super) fn plan(&mut self, listing: Vec<SourceFile>, settled: bool) -> Vec<FileAssignment> {
-        let mut load_bytes = vec![0u64; self.workers];
+        let mut balance = Balance::new(self.workers);
         let mut assignments = Vec::new();
         for file in listing {
             let before = self.seen.insert(file.name.clone(), file.version.clone());
             if settled && before.as_ref() != Some(&file.version) {
                 continue;
             }
-            if self.assigned.get(&file.name).is_some_and(|known| known.version == file.version) {
+            if self.assigned.get(&file.name).is_some_and(|known| self.is_read(known, &file)) {
                 continue;
             }
             // Files in the order of their names, each to the least loaded worker: names mostly follow time, so all
             // workers read about the same days.
-            let worker = (0..self.workers).min_by_key(|&worker| load_bytes[worker]).unwrap_or(0);
-            load_bytes[worker] += file.size_bytes.max(1);
             assignments.push(FileAssignment {
-                worker,
-                root: file.root,
+                worker: balance.next(file.size_bytes),
+                what: Assigned::Events { root: file.root },
                 name: file.name.clone(),
                 path: file.path.to_string(),
                 size_bytes: file.size_bytes,
                 version: file.version.clone(),
             });
-            self.assigned.insert(file.name.clone(), file);
+            let assigned = sink::SourceFile {
+                name: file.name.clone(),
+                bytes: file.size_bytes,
+                version: Some(file.version),
+                rows: 0,
+                model_id: self.model_id.clone(),
+            };
+            self.assigned.insert(file.name, assigned);
         }
         assignments
     }
 
-    /// Every file assigned so far, with the rows read of it.
+    /// Whether a file as it is now needs no reading. Its events are known from the state whatever the model; its texts are
+    /// not kept, so another model asks for them again.
+    fn is_read(&self, known: &sink::SourceFile, file: &SourceFile) -> bool {
+        let is_asked = self.model_id.is_empty() || known.model_id == self.model_id;
+        known.version.as_ref() == Some(&file.version) && is_asked
+    }
+
+    /// Assigns the state of the last commit: its deliveries and waiting texts, and what this run's model has said.
+    pub(super) fn restore(&self, state: &[StateFile]) -> Vec<FileAssignment> {
+        let mut balance = Balance::new(self.workers);
+        let is_wanted = |file: &&StateFile| match file.kind {
+            StateKind::Deliveries => true,
+            StateKind::Texts => !self.model_id.is_empty(),
+            StateKind::Predictions => file.model_id.as_deref() == Some(&self.model_id),
+        };
+        let assign = |file: &StateFile| FileAssignment {
+            worker: balance.next(file.bytes),
+            what: Assigned::State(file.clone()),
+            name: file.path.clone(),
+            path: file.path.clone(),
+            size_bytes: file.bytes,
+            version: file.sha256.clone(),
+        };
+        state.iter().filter(is_wanted).map(assign).collect()
+    }
+
+    /// Every file read so far, with its rows.
     pub(super) fn sources(&self, rows_by_file: &BTreeMap<String, u64>) -> Vec<sink::SourceFile> {
-        let source = |file: &SourceFile| sink::SourceFile {
-            name: file.name.clone(),
-            bytes: file.size_bytes,
-            version: Some(file.version.clone()),
-            rows: rows_by_file.get(&file.name).copied().unwrap_or(0),
+        let source = |file: &sink::SourceFile| sink::SourceFile {
+            rows: rows_by_file.get(&file.name).copied().unwrap_or(file.rows),
+            ..file.clone()
         };
         self.assigned.values().map(source).collect()
+    }
+}
+
+/// Gives each file to the worker with the fewest bytes so far.
+struct Balance {
+    load_bytes: Vec<u64>,
+}
+
+impl Balance {
+    fn new(workers: usize) -> Self {
+        Self { load_bytes: vec![0; workers] }
+    }
+
+    fn next(&mut self, bytes: u64) -> usize {
+        let worker = (0..self.load_bytes.len()).min_by_key(|&worker| self.load_bytes[worker]).unwrap_or(0);
+        self.load_bytes[worker] += bytes.max(1);
+        worker
     }
 }
 
@@ -70,10 +121,13 @@ mod tests {
         SourceFile { name: name.into(), size_bytes, version: version.into(), root: 0, path: name.into() }
     }
 
+    fn names(plan: Vec<FileAssignment>) -> Vec<(String, usize)> {
+        plan.into_iter().map(|one| (one.name, one.worker)).collect()
+    }
+
     #[test]
     fn files_are_read_once_per_version_and_not_while_they_grow() {
-        let mut planner = FilePlanner::new(2);
-        let names = |plan: Vec<FileAssignment>| plan.into_iter().map(|one| (one.name, one.worker)).collect::<Vec<_>>();
+        let mut planner = FilePlanner::new(2, "", &[]);
         let listing = || vec![file("a", "1", 10), file("b", "1", 3), file("c", "1", 3)];
         assert!(planner.plan(listing(), true).is_empty(), "not settled yet");
         let first = names(planner.plan(listing(), true));
@@ -82,5 +136,20 @@ mod tests {
         let changed = vec![file("a", "2", 12)];
         assert!(planner.plan(changed.clone(), true).is_empty());
         assert_eq!(names(planner.plan(changed, true)), [("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn files_of_an_earlier_run_are_read_again_only_for_another_model() {
+        let mut planner = FilePlanner::new(1, "model-1", &[]);
+        assert_eq!(planner.plan(vec![file("a", "1", 10)], false).len(), 1);
+        let read = planner.sources(&BTreeMap::from([("a".to_owned(), 7)]));
+        assert_eq!(read[0].rows, 7);
+        for (model_id, version, files) in [("model-1", "1", 0), ("", "1", 0), ("model-1", "2", 1), ("model-2", "1", 1)]
+        {
+            let mut next = FilePlanner::new(1, model_id, &read);
+            assert_eq!(next.plan(vec![file("a", version, 10)], false).len(), files, "{model_id} {version}");
+        }
+        let rows = FilePlanner::new(1, "model-1", &read).sources(&BTreeMap::new());
+        assert_eq!(rows, read, "a file that is not read again keeps its rows");
     }
 }

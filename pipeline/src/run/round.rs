@@ -9,6 +9,8 @@ use super::{JobError, Mode};
 use crate::ingest::{FileAssignment, major_epoch};
 use crate::job::{self, Job};
 use crate::sources::list_event_files;
+use crate::state::StateJournal;
+use crate::views::Views;
 
 /// Longest sleep between two looks at whether something has to be done.
 const PARK: Duration = Duration::from_millis(20);
@@ -31,32 +33,44 @@ impl Drop for ExitOnPanic {
 /// Runs worker `worker` to the end of the job.
 pub(super) fn work(worker: &mut Worker, shared: &Shared) {
     let _exit = ExitOnPanic;
-    let job = job::build(worker, &shared.context);
+    let journal = shared.journal(worker.index());
+    let mut job = job::build(worker, &shared.context, &journal);
+    restore(worker, shared, &mut job);
     match shared.mode {
-        Mode::Once => once(worker, shared, job),
-        Mode::Follow => follow(worker, shared, job),
+        Mode::Once | Mode::Compare => once(worker, shared, job, &journal),
+        Mode::Follow => follow(worker, shared, job, &journal),
+    }
+}
+
+/// Takes the state of the last commit in, in the epochs before the first round.
+fn restore(worker: &mut Worker, shared: &Shared, job: &mut Job) {
+    if worker.index() == 0 {
+        shared.restore().into_iter().for_each(|assignment| job.files.send(assignment));
+    }
+    let end = major_epoch(1);
+    job.files.advance_to(end);
+    worker.step_or_park_while(Some(PARK), || job.probe.less_than(&end) && !shared.has_failed());
+    if worker.index() == 0 {
+        shared.restored();
     }
 }
 
 /// Everything in one round; the input is closed, so the frontier empties when the model has answered everything.
-fn once(worker: &mut Worker, shared: &Shared, job: Job) {
+fn once(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views } = job;
     if worker.index() == 0 {
         match assign(shared, false) {
-            Ok(assignments) => {
-                files.advance_to(major_epoch(1));
-                assignments.into_iter().for_each(|assignment| files.send(assignment));
-            }
+            Ok(assignments) => assignments.into_iter().for_each(|assignment| files.send(assignment)),
             Err(error) => shared.fail(error),
         }
     }
     files.close();
     worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(worker, shared, &mut views, 1, true);
+    finish_round(worker, shared, Handover { views: &mut views, journal }, 1, true);
 }
 
 /// Round after round, until stopped; then the model is drained and everything committed.
-fn follow(worker: &mut Worker, shared: &Shared, job: Job) {
+fn follow(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views } = job;
     let mut round = 0;
     while !shared.is_ending() {
@@ -75,11 +89,11 @@ fn follow(worker: &mut Worker, shared: &Shared, job: Job) {
         let end = major_epoch(round + 1);
         files.advance_to(end);
         worker.step_or_park_while(Some(PARK), || probe.less_than(&end) && !shared.has_failed());
-        finish_round(worker, shared, &mut views, round, stopping);
+        finish_round(worker, shared, Handover { views: &mut views, journal }, round, stopping);
     }
     files.close();
     worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(worker, shared, &mut views, round + 1, true);
+    finish_round(worker, shared, Handover { views: &mut views, journal }, round + 1, true);
 }
 
 /// What worker 0 decided for a round.
@@ -111,22 +125,34 @@ fn assign(shared: &Shared, settled: bool) -> Result<Vec<FileAssignment>, JobErro
     Ok(shared.ledger().planner.plan(listing, settled))
 }
 
-/// Hands the changed partitions over; worker 0 commits when all have done so, and decides for all whether this was the
-/// last round. It does so between two barriers, so that every worker takes the same decision from the same round.
-fn finish_round(worker: &Worker, shared: &Shared, views: &mut crate::views::Views, round: u64, stopping: bool) {
+/// What a worker hands over at the end of a round.
+struct Handover<'a> {
+    views: &'a mut Views,
+    journal: &'a StateJournal,
+}
+
+impl Handover<'_> {
+    fn write(&mut self, worker: usize, shared: &Shared) -> Result<(), JobError> {
+        shared.add_state(worker, self.journal.flush()?);
+        Ok(self.views.write(&shared.writer, &shared.model_id)?)
+    }
+}
+
+/// Hands the changed partitions and the new state over; worker 0 commits when all have done so, and decides for all whether
+/// this was the last round. It does so between two barriers, so that every worker takes the same decision from the same
+/// round.
+fn finish_round(worker: &Worker, shared: &Shared, mut handover: Handover, round: u64, stopping: bool) {
     let computed_at = Instant::now();
     if !shared.has_failed()
-        && let Err(error) = views.write(&shared.writer, &shared.model_id)
+        && let Err(error) = handover.write(worker.index(), shared)
     {
-        shared.fail(error.into());
+        shared.fail(error);
     }
     shared.wait_for_all();
     if worker.index() == 0 {
-        // The first commit of a run says what the inputs hold now, even if that is nothing.
-        let due = !shared.has_committed() || shared.writer.has_changes();
         if !shared.has_failed()
-            && due
-            && let Err(error) = shared.commit(round, views.as_of_ms(), computed_at)
+            && shared.is_commit_due()
+            && let Err(error) = shared.commit(round, handover.views.as_of_ms(), computed_at)
         {
             shared.fail(error);
         }

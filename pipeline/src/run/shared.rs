@@ -1,5 +1,6 @@
 //! What the workers of one process share.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,9 +9,13 @@ use contactflow_schemas::clock::TimeMs;
 
 use super::files::FilePlanner;
 use super::{JobError, Mode, RunSummary};
+use crate::ingest::FileAssignment;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{CommitInput, CommitSummary, Committer, PartitionWriter};
+use crate::sink::{
+    CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter, PublishedSettings,
+};
+use crate::state::{NewState, StateFile, StateJournal, StateKind, StateLedger};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -28,12 +33,39 @@ impl Stop {
     }
 }
 
+/// What becomes of the tables of a round.
+pub(super) enum Target {
+    /// They are committed.
+    Commit(Box<Committer>),
+    /// They are compared with what the last commit published.
+    Compare(Box<Inspector>),
+}
+
+impl Target {
+    fn previous(&self) -> Option<&Manifest> {
+        match self {
+            Self::Commit(committer) => committer.previous(),
+            Self::Compare(inspector) => Some(inspector.manifest()),
+        }
+    }
+
+    fn writer(&self) -> PartitionWriter {
+        match self {
+            Self::Commit(committer) => committer.writer(),
+            Self::Compare(inspector) => inspector.writer(),
+        }
+    }
+}
+
 /// State of the rounds, owned by whoever holds the lock.
 pub(super) struct Ledger {
-    pub(super) committer: Committer,
+    target: Target,
     pub(super) planner: FilePlanner,
+    /// None when no state is kept.
+    state: Option<StateLedger>,
     commits: u64,
     last_commit: Option<CommitSummary>,
+    inspection: Option<Inspection>,
     failure: Option<JobError>,
 }
 
@@ -45,6 +77,11 @@ pub(super) struct Shared {
     pub(super) writer: PartitionWriter,
     pub(super) model_id: String,
     pub(super) stop: Stop,
+    /// Where the state goes; none when none is kept.
+    state: Option<Arc<dyn Objects>>,
+    /// State files of the last commit of an earlier run.
+    restored: Vec<StateFile>,
+    generation: u64,
     /// All workers have handed over, or have seen the commit.
     barrier: Barrier,
     failed: AtomicBool,
@@ -54,28 +91,43 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(
-        settings: &JobSettings,
-        mode: Mode,
-        context: JobContext,
-        committer: Committer,
-        stop: Stop,
-    ) -> Self {
-        let model_id = context.devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned());
+    pub(super) fn new(settings: &JobSettings, mode: Mode, context: JobContext, target: Target, stop: Stop) -> Self {
+        let model_id = context.model_id.clone();
+        let keeps_state = settings.keep_state && mode.commits();
+        // What was read without keeping state has to be read again; what the model said holds all the same.
+        let kept = target.previous().and_then(|previous| Some((previous.state.as_ref()?, &previous.sources)));
+        let (restored, read) = match kept {
+            Some((state, sources)) if settings.keep_state => (state.clone(), &sources[..]),
+            Some((state, _)) => {
+                let predictions = state.iter().filter(|file| file.kind == StateKind::Predictions);
+                (predictions.cloned().collect(), &[][..])
+            }
+            None => (Vec::new(), &[][..]),
+        };
+        let planner = FilePlanner::new(settings.workers, &model_id, read);
+        let state = keeps_state.then(|| StateLedger::resume(&restored, !model_id.is_empty()));
         Self {
             settings: settings.clone(),
             mode,
-            writer: committer.writer(),
+            writer: target.writer(),
             model_id,
             stop,
+            state: keeps_state.then(|| Arc::clone(&context.ingest.objects)),
+            restored,
+            generation: match &target {
+                Target::Commit(committer) => committer.generation(),
+                Target::Compare(_) => 0,
+            },
             barrier: Barrier::new(settings.workers),
             failed: AtomicBool::new(false),
             ending: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
-                committer,
-                planner: FilePlanner::new(settings.workers),
+                target,
+                planner,
+                state,
                 commits: 0,
                 last_commit: None,
+                inspection: None,
                 failure: None,
             }),
             context,
@@ -105,11 +157,6 @@ impl Shared {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// True once this run has committed.
-    pub(super) fn has_committed(&self) -> bool {
-        self.ledger().commits > 0
-    }
-
     /// True when some worker cannot go on.
     pub(super) fn has_failed(&self) -> bool {
         if let Some(error) = self.context.ingest.progress.take_failure() {
@@ -122,9 +169,56 @@ impl Shared {
         self.barrier.wait();
     }
 
+    /// What `worker` writes to the state.
+    pub(super) fn journal(&self, worker: usize) -> StateJournal {
+        match &self.state {
+            Some(objects) => StateJournal::new(Arc::clone(objects), self.generation, worker, &self.model_id),
+            None => StateJournal::off(),
+        }
+    }
+
+    /// The files that a restart reads before anything else.
+    pub(super) fn restore(&self) -> Vec<FileAssignment> {
+        self.ledger().planner.restore(&self.restored)
+    }
+
+    /// Says that the state of the last commit is taken in: from here on changes are news.
+    pub(super) fn restored(&self) {
+        if self.restored.is_empty() {
+            return;
+        }
+        let as_of_ms = match &self.ledger().target {
+            Target::Commit(committer) => committer.previous().and_then(|previous| previous.as_of_ms),
+            Target::Compare(_) => Some(TimeMs::MAX),
+        };
+        self.context.causes.published(as_of_ms, HashSet::new());
+    }
+
+    /// Takes in what a worker wrote to the state.
+    pub(super) fn add_state(&self, worker: usize, new: NewState) {
+        if let Some(state) = &mut self.ledger().state {
+            state.add(worker, new);
+        }
+    }
+
+    /// True when a commit would make something durable that is not: the first of a run says what the inputs hold now,
+    /// even if that is nothing.
+    pub(super) fn is_commit_due(&self) -> bool {
+        let ledger = self.ledger();
+        let is_new = ledger.state.as_ref().is_some_and(StateLedger::is_new);
+        ledger.commits == 0 || is_new || self.writer.has_changes()
+    }
+
     /// Commits what the workers handed over for a round.
     pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
-        let mut ledger = self.ledger();
+        let ledger = &mut *self.ledger();
+        let committer = match &mut ledger.target {
+            Target::Commit(committer) => committer,
+            Target::Compare(inspector) => {
+                ledger.inspection = Some(inspector.compare()?);
+                return Ok(());
+            }
+        };
         let read = self.context.ingest.progress.rows_by_file();
         let input = CommitInput {
             epoch: round,
@@ -132,8 +226,20 @@ impl Shared {
             committed_at_ms: wall_clock_ms(),
             computed_at,
             sources: ledger.planner.sources(&read),
+            settings: PublishedSettings {
+                kpi: self.context.rules.clone(),
+                kpi_tables: self.settings.kpi_tables.clone(),
+                model_id: self.model_id.clone(),
+            },
+            state: ledger.state.as_ref().map(StateLedger::files),
         };
-        let summary = ledger.committer.commit(input)?;
+        let summary = committer.commit(input)?;
+        let superseded = ledger.state.as_mut().map(StateLedger::committed).unwrap_or_default();
+        for path in superseded {
+            if let Err(error) = self.context.ingest.objects.delete(&path) {
+                tracing::warn!(%error, "an outdated state file stays until the next start");
+            }
+        }
         ledger.commits += 1;
         ledger.last_commit = Some(summary);
         Ok(())
@@ -149,8 +255,10 @@ impl Shared {
             files: progress.rows_by_file().len(),
             rows: progress.rows.load(Ordering::Relaxed),
             rejects: progress.rejects.load(Ordering::Relaxed),
+            restored_rows: progress.restored.load(Ordering::Relaxed),
             commits: ledger.commits,
             last_commit: ledger.last_commit,
+            inspection: ledger.inspection.take(),
             elapsed,
             model_id: self.model_id.clone(),
         })

@@ -28,11 +28,12 @@ use super::history::row_of;
 use super::layout::{
     Change as FileChange, DeltaTables, FixedKeys, Holder, Layout, Publication, TableFiles, TableLayout, Written,
 };
-use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, SourceFile};
+use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, PublishedSettings, SourceFile};
 use super::objects::Objects;
 use super::restate::{Change, Restated, Restater};
 use super::root_record::RootRecord;
 use super::stage::{PartitionWriter, Staged};
+use crate::state::StateFile;
 
 /// Manifests that are kept, the newest included.
 const MANIFESTS_KEPT: u64 = 64;
@@ -50,6 +51,10 @@ pub struct CommitInput {
     pub computed_at: Instant,
     /// Every source file read so far.
     pub sources: Vec<SourceFile>,
+    /// What the tables depend on besides the events.
+    pub settings: PublishedSettings,
+    /// The state that the tables follow from; none when none is kept.
+    pub state: Option<Vec<StateFile>>,
 }
 
 /// What a commit did.
@@ -163,6 +168,11 @@ impl Committer {
         restater.resume(self.previous.as_ref());
         self.restater = Some(restater);
         self
+    }
+
+    /// Number of this writer's claim of the root; a later writer has a greater one.
+    pub fn generation(&self) -> u64 {
+        self.claim.generation
     }
 
     /// The last commit, of this run or an earlier one.
@@ -281,9 +291,14 @@ impl Committer {
         removed: Vec<String>,
         restated_cells: u64,
     ) -> Manifest {
-        let CommitInput { epoch, as_of_ms, committed_at_ms, computed_at, mut sources } = input;
+        let CommitInput { epoch, as_of_ms, committed_at_ms, computed_at, mut sources, settings, state } = input;
         sources.sort_unstable();
         written.sort_unstable();
+        let mut inputs = self.inputs.clone();
+        if let Some(previous) = self.previous.as_ref().filter(|_| state.is_some()) {
+            inputs.extend(previous.inputs_missing_in(&self.inputs));
+            inputs.sort_unstable();
+        }
         Manifest {
             format_version: FORMAT_VERSION,
             commit: self.previous.as_ref().map_or(0, |previous| previous.commit) + 1,
@@ -293,12 +308,14 @@ impl Committer {
             committed_at_ms,
             duration_ms: computed_at.elapsed().as_millis() as u64,
             as_of_ms,
-            inputs: self.inputs.clone(),
+            inputs,
             sources,
             files: files.values().cloned().collect(),
             written,
             removed,
             restated_cells,
+            settings: Some(settings),
+            state,
         }
     }
 

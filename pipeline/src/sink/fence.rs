@@ -75,7 +75,8 @@ pub(super) fn check(objects: &dyn Objects, root_url: &str, claim: &Claim) -> Res
     }
 }
 
-fn read(objects: &dyn Objects, generation: u64) -> Result<Option<Claim>, CommitError> {
+/// The claim of `generation`, if it is there.
+pub(super) fn read(objects: &dyn Objects, generation: u64) -> Result<Option<Claim>, CommitError> {
     let stored = objects.get(&path(generation))?;
     stored.map(|stored| serde_json::from_slice(&stored.body)).transpose().map_err(CommitError::Json)
 }

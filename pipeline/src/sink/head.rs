@@ -20,12 +20,7 @@ pub(super) struct Head {
 
 impl Head {
     pub(super) fn read(objects: &dyn Objects, root_url: &str, layout: Layout) -> Result<Self, CommitError> {
-        let manifests = objects.list(MANIFESTS)?;
-        let newest = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
-        let manifest = match newest {
-            Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit))?,
-            None => None,
-        };
+        let manifest = newest_manifest(objects, root_url)?;
         let (mut data, mut logs, mut foreign) = (Vec::new(), Vec::new(), None);
         let tables: Vec<_> = layout.listed().collect();
         let mut listed: Vec<_> =
@@ -56,6 +51,10 @@ impl Head {
                 _ => Ok(()),
             };
         };
+        if manifest.state.is_some() {
+            // What was read is kept: a job goes on from it whatever it reads next.
+            return Ok(());
+        }
         let missing = manifest.inputs_missing_in(inputs);
         if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root(), missing }) }
     }
@@ -68,6 +67,15 @@ pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> Hash
         |file: &FileEntry| file.tag.is_some() && listed.get(file.path.as_str()).is_some_and(|it| it.tag == file.tag);
     let known = live.iter().filter(|(_, file)| is_known(file));
     known.map(|(slot, file)| (slot.clone(), file.sha256.clone())).collect()
+}
+
+/// The manifest of the newest commit, if there is one.
+pub(super) fn newest_manifest(objects: &dyn Objects, root_url: &str) -> Result<Option<Manifest>, CommitError> {
+    let manifests = objects.list(MANIFESTS)?;
+    match manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max() {
+        Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit)),
+        None => Ok(None),
+    }
 }
 
 /// The manifest called `name`, if there is one.

@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use contactflow_schemas::clock::{TimeMs, date_string};
+use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use serde::{Deserialize, Serialize};
 
-/// Version of the manifest this program writes, and the newest it reads.
-pub const FORMAT_VERSION: u32 = 1;
+use crate::state::StateFile;
+
+/// Version of the manifest this program writes, and the newest it reads. Version 1 knows no state.
+pub const FORMAT_VERSION: u32 = 2;
 /// Folder of the manifests below the root.
 pub(super) const MANIFESTS: &str = "_contactflow/manifests";
 
@@ -86,6 +89,21 @@ pub struct SourceFile {
     pub version: Option<String>,
     /// Rows read of it.
     pub rows: u64,
+    /// Model that was asked about its texts; empty when none was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub model_id: String,
+}
+
+/// What the content of the tables depends on besides the events.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PublishedSettings {
+    /// Thresholds and time zone of the KPIs.
+    pub kpi: KpiRules,
+    /// The KPI tables, by name; none means all.
+    pub kpi_tables: Vec<String>,
+    /// Model that scored the texts; empty with inference off.
+    pub model_id: String,
 }
 
 /// One commit: everything that is live with it, and what it changed.
@@ -120,6 +138,12 @@ pub struct Manifest {
     /// Values of closed windows that this commit changed. Older manifests do not say.
     #[serde(default)]
     pub restated_cells: u64,
+    /// What the tables depend on besides the events; older manifests do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<PublishedSettings>,
+    /// What a restarted job goes on from; none when the job kept none and rebuilds everything from its inputs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Vec<StateFile>>,
 }
 
 impl Manifest {

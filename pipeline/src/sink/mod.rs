@@ -13,6 +13,7 @@ mod error;
 pub mod fence;
 mod head;
 mod history;
+mod inspect;
 mod layout;
 pub mod manifest;
 pub mod objects;
@@ -29,7 +30,10 @@ pub use encode::{
     encode_dimensions, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_restatements,
 };
 pub use error::CommitError;
+pub use fence::Claim;
+pub use inspect::{Inspection, Inspector, holder, last_commit};
 pub use layout::{Layout, TableLayout};
-pub use manifest::{FileEntry, Manifest, Partition, SourceFile};
+pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
+pub(crate) use stage::sha256_hex;
 pub use stage::{PartitionWriter, RowMoves};

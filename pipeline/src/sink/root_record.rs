@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use super::error::CommitError;
 use super::fence::Claim;
 use super::layout::Layout;
-use super::manifest::FORMAT_VERSION;
 use super::objects::Objects;
 use super::stage::sha256_hex;
 
 /// Name of the record below the root.
 const ROOT: &str = "_contactflow/root.json";
+/// Version of the record this program writes, and the newest it reads.
+const FORMAT_VERSION: u32 = 1;
 
 /// The record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -129,7 +129,7 @@ fn entry(layout: Layout, partition: Partition, rows: usize, body: &Bytes) -> Fil
     }
 }
 
-pub(super) fn sha256_hex(body: &[u8]) -> String {
+pub(crate) fn sha256_hex(body: &[u8]) -> String {
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     let hash = Sha256::digest(body);
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 0xF)]);

@@ -1,11 +1,14 @@
 //! What one worker writes to the state, and when.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use contactflow_operators::deduplicate::{Incoming, Journal};
 use contactflow_operators::epochs::Epoch;
+use contactflow_operators::infer::AnswerJournal;
+use contactflow_schemas::prediction::{Outcome, Prediction, TextKey, TextRequest};
 use serde::Serialize;
 
 use super::{STATE, SegmentWriter, StateError, StateFile, StateKind};
@@ -15,27 +18,48 @@ use crate::sink::{Objects, sha256_hex};
 /// Encoded bytes from which on a file is written without waiting for the commit, so that memory stays bounded.
 const SEGMENT_BYTES: usize = 16 << 20;
 
-/// Files written since the last call, part of the next commit.
+/// What one worker adds to the state of the next commit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewState {
-    /// They are added to those of the last commit.
+    /// Files written since the last call; they are added to those of the last commit.
     pub added: Vec<StateFile>,
+    /// The texts that wait on this worker, if others do than at the last call: this file, or none, replaces that.
+    pub texts: Option<Option<StateFile>>,
 }
 
-/// The rows of one kind that wait for their file.
-struct Stream {
-    kind: StateKind,
-    model_id: Option<String>,
-    writer: SegmentWriter,
-}
-
-struct Inner {
+/// The files of one worker.
+struct Files {
     objects: Arc<dyn Objects>,
     /// Names the worker and the generation it writes in.
     stem: String,
-    files: u64,
-    deliveries: Stream,
-    new: NewState,
+    model_id: String,
+    number: u64,
+}
+
+impl Files {
+    /// Writes the rows of `writer` as one file; none without rows.
+    fn write(&mut self, kind: StateKind, writer: &mut SegmentWriter) -> Result<Option<StateFile>, StateError> {
+        let Some((body, rows)) = writer.finish()? else { return Ok(None) };
+        let path = format!("{STATE}/{}/{}-{:08}.parquet", kind.name(), self.stem, self.number);
+        self.number += 1;
+        let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
+        self.objects.put(&path, body)?;
+        let model_id = (kind == StateKind::Predictions).then(|| self.model_id.clone());
+        Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id }))
+    }
+}
+
+struct Inner {
+    files: Files,
+    deliveries: SegmentWriter,
+    predictions: SegmentWriter,
+    added: Vec<StateFile>,
+    /// Whether the row recorded last went to `deliveries`.
+    is_recorded: bool,
+    /// Asked and not answered. A text the model failed on stays: the next run tries again.
+    waiting: BTreeMap<TextKey, TextRequest>,
+    /// `waiting` is not what was written last.
+    is_waiting_new: bool,
     /// The first error; nothing is written after it.
     failed: Option<StateError>,
 }
@@ -45,15 +69,17 @@ struct Inner {
 pub struct StateJournal(Option<Rc<RefCell<Inner>>>);
 
 impl StateJournal {
-    /// The journal of `worker` in a job that holds the root in this generation.
-    pub fn new(objects: Arc<dyn Objects>, generation: u64, worker: usize) -> Self {
-        let stream = |kind| Stream { kind, model_id: None, writer: SegmentWriter::default() };
+    /// The journal of `worker` in a job that holds the root in this generation and scores with this model.
+    pub fn new(objects: Arc<dyn Objects>, generation: u64, worker: usize, model_id: &str) -> Self {
+        let stem = format!("{generation:010}-{worker:04}");
         Self(Some(Rc::new(RefCell::new(Inner {
-            objects,
-            stem: format!("{generation:010}-{worker:04}"),
-            files: 0,
-            deliveries: stream(StateKind::Deliveries),
-            new: NewState::default(),
+            files: Files { objects, stem, model_id: model_id.to_owned(), number: 0 },
+            deliveries: SegmentWriter::default(),
+            predictions: SegmentWriter::default(),
+            added: Vec::new(),
+            is_recorded: false,
+            waiting: BTreeMap::new(),
+            is_waiting_new: false,
             failed: None,
         }))))
     }
@@ -63,8 +89,7 @@ impl StateJournal {
         Self(None)
     }
 
-    /// Writes what was recorded and returns the files written since the last call. Call it when the dataflow has passed
-    /// the epochs of the commit.
+    /// Writes what was recorded since the last call. Call it when the dataflow has passed the epochs of the commit.
     ///
     /// # Errors
     /// The first error since the journal was made.
@@ -74,44 +99,84 @@ impl StateJournal {
         if let Some(error) = inner.failed.take() {
             return Err(error);
         }
-        inner.write_file()?;
-        Ok(std::mem::take(&mut inner.new))
+        inner.write(StateKind::Deliveries)?;
+        inner.write(StateKind::Predictions)?;
+        let texts = if std::mem::take(&mut inner.is_waiting_new) { Some(inner.write_texts()?) } else { None };
+        Ok(NewState { added: std::mem::take(&mut inner.added), texts })
     }
 }
 
 impl Inner {
-    fn push(&mut self, key: u128, version: i64, row: &impl Serialize) {
+    fn push(&mut self, kind: StateKind, key: u128, version: i64, row: &impl Serialize) -> bool {
         if self.failed.is_some() {
-            return;
+            return false;
         }
-        let done = if self.deliveries.writer.encoded_bytes() >= SEGMENT_BYTES { self.write_file() } else { Ok(()) };
-        let done = done.and_then(|()| self.deliveries.writer.push(key, version, row));
-        self.failed = done.err();
+        let is_full = self.writer(kind).encoded_bytes() >= SEGMENT_BYTES;
+        let written = if is_full { self.write(kind) } else { Ok(()) };
+        let pushed = written.and_then(|()| self.writer(kind).push(key, version, row));
+        self.failed = pushed.err();
+        self.failed.is_none()
     }
 
-    fn write_file(&mut self) -> Result<(), StateError> {
-        let Stream { kind, model_id, writer } = &mut self.deliveries;
-        let Some((body, rows)) = writer.finish()? else { return Ok(()) };
-        let path = format!("{STATE}/{}/{}-{:08}.parquet", kind.name(), self.stem, self.files);
-        self.files += 1;
-        let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
-        self.objects.put(&path, body)?;
-        self.new.added.push(StateFile { kind: *kind, path, rows, bytes, sha256, model_id: model_id.clone() });
+    fn writer(&mut self, kind: StateKind) -> &mut SegmentWriter {
+        match kind {
+            StateKind::Predictions => &mut self.predictions,
+            _ => &mut self.deliveries,
+        }
+    }
+
+    fn write(&mut self, kind: StateKind) -> Result<(), StateError> {
+        let writer = if kind == StateKind::Predictions { &mut self.predictions } else { &mut self.deliveries };
+        self.added.extend(self.files.write(kind, writer)?);
         Ok(())
+    }
+
+    fn write_texts(&mut self) -> Result<Option<StateFile>, StateError> {
+        let mut writer = SegmentWriter::default();
+        for request in self.waiting.values() {
+            writer.push(request.key.0, 0, request)?;
+        }
+        self.files.write(StateKind::Texts, &mut writer)
     }
 }
 
 impl Journal for StateJournal {
     fn record(&mut self, epoch: Epoch, row: &Incoming) {
-        let Some(inner) = self.0.as_ref().filter(|_| epoch >= major_epoch(1)) else { return };
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
         let (key, version) = match row {
             Incoming::Delivery(delivery) => (delivery.key.0, delivery.version),
             Incoming::Rejected(row) => (row.key.map_or(0, |key| key.0), row.version),
         };
-        inner.borrow_mut().push(key, version, row);
+        // What is restored stands in a file already.
+        inner.is_recorded = epoch >= major_epoch(1) && inner.push(StateKind::Deliveries, key, version, row);
     }
 
     fn strike(&mut self) {
-        todo!()
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
+        if std::mem::take(&mut inner.is_recorded) {
+            inner.deliveries.undo();
+        }
+    }
+}
+
+impl AnswerJournal<TextRequest> for StateJournal {
+    fn asked(&mut self, request: &TextRequest) {
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
+        inner.waiting.insert(request.key, request.clone());
+        inner.is_waiting_new = true;
+    }
+
+    fn answered(&mut self, answer: &Prediction) {
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
+        if let Outcome::Failed(_) = answer.outcome {
+            return;
+        }
+        inner.waiting.remove(&answer.key);
+        inner.is_waiting_new = true;
+        inner.push(StateKind::Predictions, answer.key.0, 0, answer);
     }
 }

@@ -88,6 +88,8 @@ fn a_moved_row_is_never_counted_twice() {
                 committed_at_ms: 0,
                 computed_at: Instant::now(),
                 sources: vec![],
+                settings: Default::default(),
+                state: None,
             };
             let outcome = committer.commit(input);
             memory.fail_after(None, false);

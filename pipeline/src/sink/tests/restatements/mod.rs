@@ -98,13 +98,16 @@ impl Job {
     }
 
     fn try_commit(&mut self, as_of_ms: TimeMs) -> Result<CommitSummary, CommitError> {
-        let source = SourceFile { name: "events.ndjson".to_owned(), bytes: 10, version: None, rows: 3 };
+        let source =
+            SourceFile { name: "events.ndjson".to_owned(), bytes: 10, version: None, rows: 3, model_id: String::new() };
         self.committer.commit(CommitInput {
             epoch: 7,
             as_of_ms: Some(as_of_ms),
             committed_at_ms: 2,
             computed_at: Instant::now(),
             sources: vec![source],
+            settings: Default::default(),
+            state: None,
         })
     }
 
