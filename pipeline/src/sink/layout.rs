@@ -10,6 +10,8 @@ use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::tables::Table;
 use serde::{Deserialize, Serialize};
 
+#[cfg(test)]
+pub(super) use self::delta::read_log;
 pub(super) use self::delta::{DeltaTables, Holder};
 pub(super) use self::fixed_keys::FixedKeys;
 use super::encode::Restatement;

@@ -104,7 +104,7 @@ pub(super) struct Txn {
 /// A file becomes part of the table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Add {
+pub(in crate::sink) struct Add {
     /// Name below the table's folder.
     pub(super) path: String,
     pub(super) partition_values: BTreeMap<String, Option<String>>,
@@ -115,7 +115,7 @@ pub(super) struct Add {
     pub(super) data_change: bool,
     /// Statistics as JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) stats: Option<String>,
+    pub(in crate::sink) stats: Option<String>,
 }
 
 /// A file is no part of the table any more.

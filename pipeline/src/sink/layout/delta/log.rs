@@ -15,14 +15,14 @@ use crate::sink::objects::Objects;
 const CHECKPOINT_VERSIONS: u64 = 10;
 
 /// What a log says the table is.
-pub(super) struct TableLog {
+pub(in crate::sink) struct TableLog {
     pub(super) table: Table,
     /// The last version that was read or written; none before the table exists.
     version: Option<u64>,
     pub(super) metadata: Option<MetaData>,
     txns: BTreeMap<String, Txn>,
     /// Files of the table, by name below its folder.
-    pub(super) files: BTreeMap<String, Add>,
+    pub(in crate::sink) files: BTreeMap<String, Add>,
     /// Files that left it and are kept for readers of earlier versions.
     removed: BTreeMap<String, Remove>,
     /// Checkpoints in the store.
@@ -120,7 +120,7 @@ impl TableLog {
     }
 
     /// The version that comes next.
-    pub(super) fn next_version(&self) -> u64 {
+    pub(in crate::sink) fn next_version(&self) -> u64 {
         self.version.map_or(0, |version| version + 1)
     }
 

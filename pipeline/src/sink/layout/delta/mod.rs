@@ -322,6 +322,12 @@ impl DeltaTables {
     }
 }
 
+/// A log as it is found without a listing.
+#[cfg(test)]
+pub(in crate::sink) fn read_log(objects: &dyn Objects, table: Table) -> Result<TableLog, CommitError> {
+    TableLog::read(objects, table, std::iter::empty())
+}
+
 /// Operation of a version that only moves rows between files.
 const COMPACTION: &str = "OPTIMIZE";
 
