@@ -153,7 +153,8 @@ fn alarms_of(batch: &RecordBatch) -> Result<Vec<Alarm>, CliError> {
 fn read_table(root: &Root, table: Table) -> Result<Vec<RecordBatch>, CliError> {
     let mut batches = Vec::new();
     let commit = last_commit(root, &root.url).map_err(|error| CliError::failure(error.to_string()))?;
-    let commit = commit.ok_or_else(|| CliError::configuration(format!("{} holds no commit of contactflow", root.url)))?;
+    let commit =
+        commit.ok_or_else(|| CliError::configuration(format!("{} holds no commit of contactflow", root.url)))?;
     let files = commit.files.iter().filter(|file| file.table == table.name());
     for path in files.map(|file| root.at(&file.path)) {
         let unreadable = |error: &dyn std::fmt::Display| {
