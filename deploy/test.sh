@@ -4,7 +4,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-deploy/setup.sh --readers
+deploy/setup.sh --readers --multilingual
+deploy/azurite.sh || echo "test: AZURITE COULD NOT BE INSTALLED: nothing will be tested on Azure" >&2
 if cargo nextest --version >/dev/null 2>&1; then
   # nextest does not run documentation examples; a comment block that opens with a plain or rust fence is one.
   if awk 'FNR == 1 { open = 0 }

@@ -12,6 +12,7 @@ use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::columns::{Column, RawValue, Row};
 use contactflow_schemas::event::{Event, Origin, Statement};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::normalise::normalise;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
@@ -144,5 +145,7 @@ fn normaliser(criterion: &mut Criterion) {
     ];
     let row = ListRow { present: values.iter().map(|(column, _)| *column).collect(), values };
     let origin = Origin { file: Symbol::new("bench.ndjson"), row: 1 };
-    criterion.bench_function("normalise", |bencher| bencher.iter(|| normalise(black_box(&row), origin)));
+    criterion.bench_function("normalise", |bencher| {
+        bencher.iter(|| normalise(black_box(&row), origin, &Masking::default()))
+    });
 }

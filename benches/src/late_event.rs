@@ -11,7 +11,7 @@ use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::metrics::Metrics;
 use contactflow_schemas::event::mix;
-use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
+use contactflow_schemas::facts::Grouping::Channel;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
@@ -67,8 +67,7 @@ fn build(worker: &mut Worker) -> Job {
         let cells = kpis::kpi_cells(contributions, presence, &windows, |_, _| true);
         let by_hour =
             anomalies(series_points(cells.of(Channel, Hour).expect(ALL), false), net.latest.clone(), Hour, &windows);
-        let by_day =
-            anomalies(series_points(cells.of(AgentChannel, Day).expect(ALL), true), net.latest.clone(), Day, &windows);
+        let by_day = anomalies(series_points(cells.watched_of_agents.clone(), true), net.latest.clone(), Day, &windows);
 
         views.as_of(net.latest);
         for (grouping, window, cells) in cells.into_tables() {

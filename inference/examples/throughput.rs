@@ -1,44 +1,89 @@
-//! Texts per second of the sentiment model on the CPU.
+//! Texts per second on the CPU, of the encoder alone and of the whole scorer: our half of `make bench-inference`.
 //!
-//! `cargo run -p contactflow-inference --example throughput -- EVENTS.ndjson.gz [INTRA_OP_THREADS] [TEXTS]`
+//! `cargo run --workspace --example throughput -- TEXTS.txt THREADS [encode|score] [ROUNDS] [MODEL_DIR]`, a text per line.
+//! Prints a line of JSON per round: texts, tokens, wall and CPU seconds. Waits for a line on standard input before each
+//! round, so that rounds of several programs can take turns.
 
-use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use contactflow_inference::{Device, ModelConfig, Scorer};
+use contactflow_inference::{
+    BatchInput, BatchShapes, Device, Encoder, ModelConfig, Scorer, TextTokenizer, TokenizedText,
+};
 use contactflow_schemas::prediction::{TextKey, TextRequest};
 
-/// Texts handed over at a time, as a device thread would.
-const BATCH_TEXTS: usize = 256;
-/// Texts scored before the clock starts.
-const WARM_UP_TEXTS: usize = 64;
+/// Texts handed over at a time, as a device thread does.
+const GATHERED_TEXTS: usize = 256;
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let path = arguments.first().ok_or("usage: throughput EVENTS.ndjson.gz [INTRA_OP_THREADS] [TEXTS]")?;
-    let threads: i32 = arguments.get(1).map_or(Ok(1), |text| text.parse())?;
-    let limit: usize = arguments.get(2).map_or(Ok(usize::MAX), |text| text.parse())?;
-    let mut requests = Vec::new();
-    for line in BufReader::new(flate2::read::GzDecoder::new(std::fs::File::open(path)?)).lines().take(limit) {
-        let row: serde_json::Value = serde_json::from_str(&line?)?;
-        if let Some(text) = row["text"].as_str() {
-            requests.push(TextRequest { key: TextKey::of(text), text: text.to_owned() });
+    let usage = "usage: throughput TEXTS.txt THREADS [encode|score] [ROUNDS] [MODEL_DIR]";
+    let [path, threads, ..] = arguments.as_slice() else { return Err(usage.into()) };
+    let texts: Vec<String> = std::fs::read_to_string(path)?.lines().map(str::to_owned).collect();
+    tch::set_num_threads(threads.parse()?);
+    let what = arguments.get(2).map_or("score", String::as_str);
+    let rounds: usize = arguments.get(3).map_or(Ok(1), |rounds| rounds.parse())?;
+    let config = arguments.get(4).map_or_else(ModelConfig::default, |dir| ModelConfig::new(PathBuf::from(dir)));
+    let mut compute: Box<dyn FnMut(&[String]) -> Result<u64>> = match what {
+        "encode" => Box::new(encoder(&config)?),
+        "score" => Box::new(scorer(&config)?),
+        _ => return Err(usage.into()),
+    };
+    compute(&texts[..texts.len().min(GATHERED_TEXTS)])?;
+    for _ in 0..rounds {
+        std::io::stdin().read_line(&mut String::new())?;
+        let (started, cpu) = (Instant::now(), cpu_seconds()?);
+        let mut tokens = 0;
+        for gathered in texts.chunks(GATHERED_TEXTS) {
+            tokens += compute(gathered)?;
         }
+        let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
+        let line = serde_json::json!({
+            "what": format!("contactflow {what}"), "texts": texts.len(), "tokens": tokens, "wall_s": wall_s, "cpu_s": cpu_s,
+        });
+        println!("{line}");
     }
-    tch::set_num_threads(threads);
-    let mut scorer = Scorer::load(&ModelConfig::default(), Device::Cpu)?;
-    scorer.score(&requests[..requests.len().min(WARM_UP_TEXTS)]);
-    let started = Instant::now();
-    for chunk in requests.chunks(BATCH_TEXTS) {
-        scorer.score(chunk);
-    }
-    let seconds = started.elapsed().as_secs_f64();
-    let rate = requests.len() as f64 / seconds;
-    println!(
-        "{}: {} texts in {seconds:.2} s with {threads} thread(s): {rate:.0} texts/s",
-        scorer.model_id(),
-        requests.len()
-    );
-    println!("{:?}", scorer.stats());
     Ok(())
+}
+
+/// Tokenizer and encoder, nothing after them.
+fn encoder(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> + use<>> {
+    let encoder = Encoder::load(&config.encoder_dir, None, Device::Cpu)?;
+    let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?;
+    let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
+    let pad_token_id = encoder.config().pad_token_id;
+    Ok(move |texts: &[String]| {
+        let tokenized =
+            texts.iter().map(|text| tokenizer.tokenize(text)).collect::<contactflow_inference::Result<Vec<_>>>()?;
+        let counts: Vec<usize> = tokenized.iter().map(|text| text.ids.len()).collect();
+        for batch in shapes.plan(&counts) {
+            let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &tokenized[member]).collect();
+            let input = BatchInput::new(&members, batch.shape, pad_token_id, Device::Cpu)?;
+            let _ = encoder.forward(&input.input_ids, &input.attention_mask)?;
+        }
+        Ok(counts.iter().sum::<usize>() as u64)
+    })
+}
+
+/// Everything that becomes of a text, heads included.
+fn scorer(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> + use<>> {
+    let mut scorer = Scorer::load(config, Device::Cpu)?;
+    Ok(move |texts: &[String]| {
+        let before = scorer.stats().tokens;
+        let requests: Vec<TextRequest> =
+            texts.iter().map(|text| TextRequest { key: TextKey::of(text), text: text.clone() }).collect();
+        scorer.score(&requests);
+        Ok(scorer.stats().tokens - before)
+    })
+}
+
+/// CPU time of this process so far, user and system.
+fn cpu_seconds() -> Result<f64> {
+    const TICKS_PER_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string("/proc/self/stat")?;
+    let fields = stat.rsplit_once(')').ok_or("/proc/self/stat has no name")?.1;
+    let ticks = fields.split_ascii_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<std::result::Result<f64, _>>()? / TICKS_PER_SECOND)
 }

@@ -2,7 +2,8 @@
 //!
 //! Floating-point kernels sum in an order that depends on the shape of their input. If the shape a text is computed
 //! in depends on the text alone, so does its score: [`BatchShapes`] picks the shape from the text's own token count
-//! and fills unused rows with padding instead of shrinking the batch.
+//! and fills unused rows with padding instead of shrinking the batch. Only a device that runs out of memory gets smaller
+//! batches ([`Headroom`]).
 
 use serde::Serialize;
 use tch::{Device, Tensor};
@@ -98,6 +99,54 @@ impl BatchShapes {
     }
 }
 
+/// What a device has shown to have memory for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Headroom {
+    /// Tokens of a batch, padding counted; no limit as long as memory never ran out.
+    tokens_max: Option<usize>,
+}
+
+impl Headroom {
+    /// Results of `members`, one each, computed in batches of `shape`.
+    ///
+    /// Where memory runs out, the batch is halved, now and from then on. Where a batch fails otherwise, its members are
+    /// tried one by one in the same shape, so that only the culprit fails.
+    pub(crate) fn run<M, T>(
+        &mut self,
+        members: &[M],
+        shape: BatchShape,
+        compute: &mut dyn FnMut(&[M], BatchShape) -> Result<Vec<T>>,
+    ) -> Vec<Result<T>> {
+        let shape = self.fit(shape);
+        let mut results = Vec::with_capacity(members.len());
+        for part in members.chunks(shape.rows) {
+            match compute(part, shape) {
+                Ok(values) => results.extend(values.into_iter().map(Ok)),
+                Err(InferenceError::OutOfMemory(_)) if shape.rows > 1 => {
+                    let tokens_max = shape.rows * shape.length / 2;
+                    self.tokens_max = Some(tokens_max);
+                    tracing::warn!(tokens_max, "a device is out of memory; its batches are halved");
+                    results.extend(self.run(part, shape, compute));
+                }
+                Err(error) if part.len() <= 1 => results.push(Err(error)),
+                Err(error) => {
+                    tracing::warn!(%error, texts = part.len(), "a batch failed; scoring its texts one by one");
+                    for member in part.chunks(1) {
+                        results.extend(self.run(member, shape, compute));
+                    }
+                }
+            }
+        }
+        results
+    }
+
+    /// `shape`, with so few rows that there is memory for it.
+    fn fit(&self, shape: BatchShape) -> BatchShape {
+        let rows = self.tokens_max.map_or(shape.rows, |tokens_max| shape.rows.min(tokens_max / shape.length));
+        BatchShape { rows: rows.max(1), ..shape }
+    }
+}
+
 /// The two input tensors of the encoder.
 #[derive(Debug)]
 pub struct BatchInput {
@@ -178,9 +227,50 @@ mod tests {
         assert!(shapes().plan(&[129]).is_empty() && shapes().shape_of(129).is_none());
     }
 
+    /// A device with memory for `tokens`, which cannot compute 13; it notes the sizes of its batches.
+    fn device(tokens: usize, seen: &mut Vec<usize>) -> impl FnMut(&[u32], BatchShape) -> Result<Vec<u32>> {
+        move |members, shape| {
+            seen.push(members.len());
+            assert!(members.len() <= shape.rows);
+            if shape.rows * shape.length > tokens {
+                return Err(InferenceError::OutOfMemory("CUDA out of memory".to_owned()));
+            }
+            let bad = members.contains(&13);
+            if bad { Err(InferenceError::Torch("13".to_owned())) } else { Ok(members.iter().map(|n| n * 2).collect()) }
+        }
+    }
+
+    #[test]
+    fn batches_are_halved_until_there_is_memory_and_stay_so() {
+        let (mut headroom, mut seen) = (Headroom::default(), Vec::new());
+        let members: Vec<u32> = (20..36).collect();
+        let shape = BatchShape { rows: 16, length: 32 };
+        let doubled: Vec<u32> = members.iter().map(|member| member * 2).collect();
+        for expected in [vec![16, 8, 4, 4, 4, 4], vec![4, 4, 4, 4]] {
+            seen.clear();
+            let results = headroom.run(&members, shape, &mut device(150, &mut seen));
+            assert_eq!(results.into_iter().collect::<Result<Vec<_>>>().expect("all fit"), doubled);
+            assert_eq!(seen, expected);
+        }
+        // A shape that fits already is left alone, and one of longer texts has fewer rows.
+        assert_eq!(headroom.fit(BatchShape { rows: 4, length: 16 }).rows, 4);
+        assert_eq!(headroom.fit(BatchShape { rows: 4, length: 128 }).rows, 1);
+    }
+
+    #[test]
+    fn a_text_that_fits_in_no_memory_fails_and_the_culprit_fails_alone() {
+        let mut seen = Vec::new();
+        let shape = BatchShape { rows: 4, length: 32 };
+        let results = Headroom::default().run(&[1, 2, 3], shape, &mut device(31, &mut seen));
+        assert!(results.iter().all(|result| matches!(result, Err(InferenceError::OutOfMemory(_)))));
+        let results = Headroom::default().run(&[12, 13, 14], shape, &mut device(1000, &mut Vec::new()));
+        let values: Vec<Option<u32>> = results.into_iter().map(Result::ok).collect();
+        assert_eq!(values, [Some(24), None, Some(28)]);
+    }
+
     #[test]
     fn rows_are_padded_and_empty_rows_keep_one_token() {
-        let text = TokenizedText { ids: vec![2, 9, 3], truncated: false };
+        let text = TokenizedText { ids: vec![2, 9, 3], ..TokenizedText::default() };
         let shape = BatchShape { rows: 2, length: 4 };
         let input = BatchInput::new(&[&text], shape, 7, Device::Cpu).expect("fits");
         let values = |tensor: &Tensor| Vec::<i64>::try_from(tensor.flatten(0, -1)).expect("integers");

@@ -1,14 +1,19 @@
 //! A BERT encoder (`BertModel` of a Hugging Face folder) in plain tensor operations.
 //!
 //! Shapes: `batch` texts of `length` token ids each go in, one vector of `hidden_size` per token comes out.
-//! Padding positions never influence the others: their attention weight is exactly zero.
+//! Padding positions never influence the others: their attention weight is exactly zero, and on the CPU they are not
+//! computed at all ([`packing`](crate::packing)).
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::error::{InferenceError, Result, malformed, read_file};
+use crate::packing::Packing;
+use crate::pooling::EncoderOutput;
+use crate::precision::Precision;
 use crate::weights::{WeightFile, sha256_hex};
 
 const SETUP_HINT: &str = "deploy/setup.sh provides the default encoder";
@@ -104,14 +109,24 @@ impl EncoderConfig {
 struct Linear {
     weight: Tensor,
     bias: Tensor,
-    /// Whether oneDNN computes the product. On the CPU it is up to twice as fast as LibTorch's default, MKL, which
-    /// does not use AVX-512 on processors of other makers (measured on an AMD EPYC: 200 instead of 100 GFLOP/s).
+    /// Whether oneDNN computes the product, see [`prefers_one_dnn`].
     one_dnn: bool,
+}
+
+/// Whether oneDNN multiplies faster than LibTorch's default, MKL, on this machine's CPU. MKL does not use AVX-512 on
+/// processors of other makers (an AMD EPYC: 100 instead of 200 GFLOP/s); on Intel's it does, and oneDNN, which here lays
+/// the weights out anew at every call, loses a sixth (one Sapphire Rapids core: 100 instead of 118 GFLOP/s).
+fn prefers_one_dnn() -> bool {
+    static PREFERS: LazyLock<bool> = LazyLock::new(|| {
+        let intel = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|about| about.contains("GenuineIntel"));
+        tch::utils::has_mkldnn() && !intel
+    });
+    *PREFERS
 }
 
 impl Linear {
     fn new(weight: Tensor, bias: Tensor) -> Self {
-        let one_dnn = weight.device() == Device::Cpu && tch::utils::has_mkldnn();
+        let one_dnn = weight.device() == Device::Cpu && weight.kind() == Kind::Float && prefers_one_dnn();
         Self { weight, bias, one_dnn }
     }
 
@@ -122,6 +137,19 @@ impl Linear {
 
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         if self.one_dnn { self.forward_one_dnn(input) } else { Ok(input.f_linear(&self.weight, Some(&self.bias))?) }
+    }
+
+    /// `forward(input) + residual`, of rows `[rows, in]` and `[rows, out]`: the product is added where the sum of
+    /// residual and bias already stands, which saves two passes over it.
+    fn forward_onto(&self, input: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        if self.one_dnn {
+            return Ok(self.forward_one_dnn(input)?.f_add_(residual)?);
+        }
+        Ok(residual.f_add(&self.bias)?.f_addmm_(input, &self.weight.f_transpose(0, 1)?)?)
+    }
+
+    fn to_kind(&self, kind: Kind) -> Result<Self> {
+        Ok(Self::new(self.weight.f_to_kind(kind)?, self.bias.f_to_kind(kind)?))
     }
 }
 
@@ -137,6 +165,10 @@ impl LayerNorm {
     fn forward(&self, input: &Tensor) -> Result<Tensor> {
         let shape = self.weight.size();
         Ok(input.f_layer_norm(&shape[..], Some(&self.weight), Some(&self.bias), self.eps, false)?)
+    }
+
+    fn to_kind(&self, kind: Kind) -> Result<Self> {
+        Ok(Self { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)?, eps: self.eps })
     }
 }
 
@@ -167,6 +199,25 @@ impl Layer {
         let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
         self.output_norm.forward(&self.output.forward(&inner)?.f_add_(&attended)?)
     }
+
+    /// As [`forward`](Self::forward) on packed rows `[rows, hidden]`.
+    fn forward_packed(&self, hidden: &Tensor, packing: &Packing, heads: i64) -> Result<Tensor> {
+        let context = packing.attend(&self.query_key_value.forward(hidden)?, heads)?;
+        let attended = self.attention_norm.forward(&self.attention_output.forward_onto(&context, hidden)?)?;
+        let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
+        self.output_norm.forward(&self.output.forward_onto(&inner, &attended)?)
+    }
+
+    fn to_kind(&self, kind: Kind) -> Result<Self> {
+        Ok(Self {
+            query_key_value: self.query_key_value.to_kind(kind)?,
+            attention_output: self.attention_output.to_kind(kind)?,
+            attention_norm: self.attention_norm.to_kind(kind)?,
+            intermediate: self.intermediate.to_kind(kind)?,
+            output: self.output.to_kind(kind)?,
+            output_norm: self.output_norm.to_kind(kind)?,
+        })
+    }
 }
 
 /// A BERT encoder on one device. Loaded once, read-only afterwards.
@@ -175,6 +226,8 @@ pub struct Encoder {
     config: EncoderConfig,
     weights_sha256: String,
     config_sha256: String,
+    /// `[vocab_size, hidden]` in the precision of the file: fp32 copies of the few rows in use are exact, and a
+    /// vocabulary of 250,000 takes half the memory.
     word_embeddings: Tensor,
     /// Position embeddings with segment 0's embedding already added, `[max_position_embeddings, hidden]`.
     position_embeddings: Tensor,
@@ -187,7 +240,8 @@ impl Encoder {
     /// Loads `config.json` and `model.safetensors` of a Hugging Face folder onto `device`.
     ///
     /// `expected_sha256` (hexadecimal, any case) is compared with the digest of `model.safetensors` when given.
-    /// Tensor names may carry the prefix `bert.`; fp32, fp16 and bf16 weights are read, computed in fp32.
+    /// Tensor names may carry the prefix `bert.`; fp32, fp16 and bf16 weights are read, computed in fp32 unless
+    /// [`with_precision`](Self::with_precision) says otherwise.
     ///
     /// # Errors
     /// Files missing, malformed or with another hash; a tensor missing or of the wrong shape (named, with shapes).
@@ -219,7 +273,8 @@ impl Encoder {
         let segments = reader.tensor("embeddings.token_type_embeddings.weight", &[config.type_vocab_size, hidden])?;
         let positions =
             reader.tensor("embeddings.position_embeddings.weight", &[config.max_position_embeddings, hidden])?;
-        let word_embeddings = reader.tensor("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?;
+        let word_embeddings =
+            reader.stored("embeddings.word_embeddings.weight", &[config.vocab_size, hidden])?.f_to_device(device)?;
         let position_embeddings = positions.f_add(&segments.f_select(0, 0)?)?;
         let embeddings_norm = reader.layer_norm("embeddings.LayerNorm")?;
         let layers = (0..config.num_hidden_layers).map(|index| reader.layer(index)).collect::<Result<_>>()?;
@@ -267,16 +322,30 @@ impl Encoder {
             let (batch, length) = input_ids.size2()?;
             let positions = self.position_embeddings.f_narrow(0, 0, length)?;
             let words = Tensor::f_embedding(&self.word_embeddings, input_ids, -1, false, false)?;
+            let words = words.f_to_kind(self.kind())?;
             let mut hidden = self.embeddings_norm.forward(&words.f_add(&positions)?)?;
-            let blocked = attention_mask.f_to_kind(Kind::Float)?.f_rsub_scalar(1.0)?;
-            let bias = blocked.f_mul_scalar(f64::from(f32::MIN))?.f_view([batch, 1, 1, length])?;
+            let packing = Packing::of(attention_mask)?;
+            if let Some(packing) = &packing {
+                hidden = packing.pack(&hidden)?;
+            }
+            let blocked = attention_mask.f_eq(0)?;
+            let bias = Tensor::f_zeros([batch, 1, 1, length], (self.kind(), self.device))?
+                .f_masked_fill(&blocked.f_view([batch, 1, 1, length])?, f64::NEG_INFINITY)?;
             let mut kept = Vec::with_capacity(layers.len());
             for (index, layer) in (0..=count).zip(std::iter::once(None).chain(self.layers.iter().map(Some))) {
                 if let Some(layer) = layer {
-                    hidden = layer.forward(&hidden, &bias, self.config.num_attention_heads)?;
+                    let heads = self.config.num_attention_heads;
+                    hidden = match &packing {
+                        Some(packing) => layer.forward_packed(&hidden, packing, heads)?,
+                        None => layer.forward(&hidden, &bias, heads)?,
+                    };
                 }
                 if layers.contains(&index) {
-                    kept.push(hidden.shallow_clone());
+                    let states = match &packing {
+                        Some(packing) => packing.unpack(&hidden, batch, length)?,
+                        None => hidden.shallow_clone(),
+                    };
+                    kept.push(states.f_to_kind(Kind::Float)?);
                 }
                 if kept.len() == layers.len() {
                     break;
@@ -284,6 +353,40 @@ impl Encoder {
             }
             Ok(Tensor::f_stack(&kept, 2)?)
         })
+    }
+
+    /// What `output` asks for of the last hidden state, fp32: `[batch, length, hidden]` or `[batch, hidden]`. Otherwise as
+    /// [`forward`](Self::forward).
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn encode(&self, input_ids: &Tensor, attention_mask: &Tensor, output: EncoderOutput) -> Result<Tensor> {
+        output.of(&self.forward(input_ids, attention_mask)?, attention_mask)
+    }
+
+    /// The same encoder computing in `precision`; hidden states still come out in fp32.
+    ///
+    /// # Errors
+    /// [`InferenceError::Torch`], [`InferenceError::OutOfMemory`] when there is no room for the other weights.
+    pub fn with_precision(self, precision: Precision) -> Result<Self> {
+        let kind = precision.kind();
+        if kind == self.kind() {
+            return Ok(self);
+        }
+        no_grad(|| {
+            Ok(Self {
+                word_embeddings: self.word_embeddings.f_to_kind(kind)?,
+                position_embeddings: self.position_embeddings.f_to_kind(kind)?,
+                embeddings_norm: self.embeddings_norm.to_kind(kind)?,
+                layers: self.layers.iter().map(|layer| layer.to_kind(kind)).collect::<Result<_>>()?,
+                ..self
+            })
+        })
+    }
+
+    /// What it computes in.
+    fn kind(&self) -> Kind {
+        self.position_embeddings.kind()
     }
 
     /// The architecture.
@@ -317,6 +420,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
         self.file.tensor(&[name, &format!("bert.{name}")], shape, self.device)
+    }
+
+    fn stored(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.file.stored(&[name, &format!("bert.{name}")], shape)
     }
 
     fn linear(&self, name: &str, input: i64, output: i64) -> Result<Linear> {

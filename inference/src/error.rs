@@ -92,6 +92,9 @@ pub enum InferenceError {
     /// LibTorch reported an error.
     #[error("LibTorch: {0}")]
     Torch(String),
+    /// A device, or the machine, has no memory left for what was asked.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
     /// A device thread could not be started or has stopped.
     #[error("inference thread: {0}")]
     Thread(String),
@@ -101,7 +104,15 @@ impl From<TchError> for InferenceError {
     fn from(error: TchError) -> Self {
         // LibTorch appends a C++ stack trace; the first line says what happened.
         let message = error.to_string();
-        Self::Torch(message.lines().next().unwrap_or_default().to_owned())
+        let first = message.lines().next().unwrap_or_default().to_owned();
+        // LibTorch has a C++ class for it, of which only the message comes through the bindings: of the CUDA allocator,
+        // of cuBLAS, and of the CPU's allocator.
+        const OUT_OF_MEMORY: [&str; 3] = ["out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "can't allocate memory"];
+        if OUT_OF_MEMORY.iter().any(|mark| first.contains(mark)) {
+            Self::OutOfMemory(first)
+        } else {
+            Self::Torch(first)
+        }
     }
 }
 
@@ -113,4 +124,11 @@ pub(crate) fn read_file(path: &Path, hint: &'static str) -> Result<Vec<u8>> {
 /// A [`InferenceError::Malformed`] of `path`.
 pub(crate) fn malformed(path: &Path, reason: impl ToString) -> InferenceError {
     InferenceError::Malformed { path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Writes a file so that a crash leaves the old one or the new one, never half of it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let partial = path.with_extension("partial");
+    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
+    written.map_err(|source| InferenceError::Write { path: path.to_owned(), source })
 }

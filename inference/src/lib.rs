@@ -1,27 +1,39 @@
-//! Sentiment of texts by a BERT encoder and an LSTM head: the only crate that uses LibTorch and tokenizers.
+//! What models say of texts, by BERT encoders with LSTM and lexical heads: the only crate that uses LibTorch and tokenizers.
 
 mod batching;
 mod config;
 mod device;
 mod encoder;
 mod error;
+mod group;
 mod head;
+mod highlights;
+mod language;
+mod lexical;
+mod packing;
+mod pooling;
+mod precision;
 mod quantise;
 mod scorer;
+mod text_encoder;
 mod tokenizer;
 mod training;
 mod weights;
 
 pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
-pub use config::{ModelConfig, default_encoder_dir};
+pub use config::{ModelConfig, Multilingual, MultilingualConfig, default_encoder_dir};
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
-pub use head::{Head, HeadMetadata};
-pub use scorer::{Scorer, TextScorer};
+pub use head::{Head, HeadMetadata, HeadName};
+pub use language::Language;
+pub use lexical::{LexicalMetadata, NgramSpec};
+pub use pooling::EncoderOutput;
+pub use precision::{NumericProfile, Precision};
+pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{
-    ClassMetrics, ClassificationReport, EvaluateOptions, LabelledText, Progress, TrainOptions, TrainReport, evaluate,
-    read_labelled, train, train_rows,
+    Baseline, ClassMetrics, ClassificationReport, EpochFigures, EvaluateOptions, LabelledText, LexicalOptions,
+    Progress, TrainOptions, TrainReport, evaluate, read_labelled, train, train_rows,
 };

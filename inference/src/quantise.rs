@@ -3,11 +3,11 @@
 use contactflow_schemas::prediction::{SCORE_SCALE, Sentiment};
 
 /// Softmax of `logits / temperature` in double precision; `None` unless every logit is finite.
-pub(crate) fn softmax(logits: &[f32], temperature: f64) -> Option<Vec<f64>> {
+pub(crate) fn softmax(logits: &[f64], temperature: f64) -> Option<Vec<f64>> {
     if logits.is_empty() || logits.iter().any(|logit| !logit.is_finite()) {
         return None;
     }
-    let scaled: Vec<f64> = logits.iter().map(|&logit| f64::from(logit) / temperature).collect();
+    let scaled: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
     let largest = scaled.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scaled.iter().map(|value| (value - largest).exp()).collect();
     let total: f64 = weights.iter().sum();
@@ -25,15 +25,40 @@ pub(crate) fn quantise(probabilities: [f64; 3]) -> Sentiment {
     Sentiment { negative, neutral: SCORE_SCALE - negative - positive, positive }
 }
 
+/// Probabilities in units of 1/[`SCORE_SCALE`] that sum to it exactly: rounded down, and the rest goes to the largest
+/// remainders, of equal ones to the first.
+pub(crate) fn quantise_all(probabilities: &[f64]) -> Vec<i32> {
+    let scaled: Vec<f64> = probabilities.iter().map(|probability| probability * f64::from(SCORE_SCALE)).collect();
+    let mut units: Vec<i32> = scaled.iter().map(|value| value.floor() as i32).collect();
+    let missing = (SCORE_SCALE - units.iter().sum::<i32>()).max(0) as usize;
+    let mut order: Vec<usize> = (0..units.len()).collect();
+    order.sort_by(|&a, &b| scaled[b].fract().total_cmp(&scaled[a].fract()));
+    for &index in order.iter().take(missing) {
+        units[index] += 1;
+    }
+    units
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
+    fn any_number_of_parts_sums_to_the_scale() {
+        assert_eq!(quantise_all(&[1.0 / 3.0; 3]), [3334, 3333, 3333]);
+        assert_eq!(quantise_all(&[0.0, 1.0]), [0, 10_000]);
+        for classes in 2..90 {
+            let logits: Vec<f64> = (0..classes).map(|class| f64::from(class * 37 % 11) * 0.3).collect();
+            let units = quantise_all(&softmax(&logits, 1.7).expect("finite"));
+            assert_eq!(units.iter().sum::<i32>(), SCORE_SCALE, "{classes}");
+        }
+    }
+
+    #[test]
     fn parts_sum_to_the_scale_and_stay_within_a_unit_of_the_probability() {
         for a in 0..60_i32 {
             for b in 0..60_i32 {
-                let logits = [f64::from(a) * 0.37 - 11.0, 0.1, f64::from(b) * 0.41 - 12.0].map(|x| x as f32);
+                let logits = [f64::from(a) * 0.37 - 11.0, 0.1, f64::from(b) * 0.41 - 12.0];
                 let p = softmax(&logits, 1.3).expect("finite");
                 let s = quantise([p[0], p[1], p[2]]);
                 assert_eq!(s.negative + s.neutral + s.positive, SCORE_SCALE);
@@ -54,8 +79,8 @@ mod tests {
 
     #[test]
     fn logits_that_are_not_numbers_have_no_probabilities() {
-        assert_eq!(softmax(&[0.0, f32::NAN, 1.0], 1.0), None);
-        assert_eq!(softmax(&[f32::INFINITY, 0.0, 1.0], 1.0), None);
+        assert_eq!(softmax(&[0.0, f64::NAN, 1.0], 1.0), None);
+        assert_eq!(softmax(&[f64::INFINITY, 0.0, 1.0], 1.0), None);
         assert_eq!(softmax(&[], 1.0), None);
         assert_eq!(softmax(&[1000.0, -1000.0], 1.0), Some(vec![1.0, 0.0]));
     }

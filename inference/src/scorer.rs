@@ -1,124 +1,77 @@
 //! Texts to predictions on one device.
 
-use contactflow_schemas::prediction::{Outcome, Prediction, SentimentLabel, TextRequest, TextScores};
-use tch::{Device, Tensor};
+use contactflow_schemas::prediction::{Outcome, Prediction, Request, TextRequest, TextScores};
+use tch::Device;
 
-use crate::batching::{BatchInput, BatchShape, BatchShapes, BatchStats};
+use crate::batching::{BatchShape, BatchStats, Headroom};
 use crate::config::ModelConfig;
-use crate::encoder::Encoder;
-use crate::error::{InferenceError, Result};
+use crate::error::Result;
+use crate::group::{Member, ModelGroup};
 use crate::head::Head;
-use crate::quantise::{quantise, softmax};
-use crate::tokenizer::{TextTokenizer, TokenizedText};
+use crate::language::Language;
+use crate::text_encoder::TextEncoder;
+use crate::tokenizer::TokenizedText;
 use crate::weights::sha256_hex;
 
 /// Characters of a digest that stand in a model id.
 const SHORT_HASH_CHARS: usize = 10;
 
-/// Tokenizer, encoder and shapes: everything up to the token states, shared by scoring and training.
-#[derive(Debug)]
-pub(crate) struct TextEncoder {
-    pub(crate) tokenizer: TextTokenizer,
-    pub(crate) encoder: Encoder,
-    pub(crate) shapes: BatchShapes,
+fn short(digest: &str) -> &str {
+    &digest[..digest.len().min(SHORT_HASH_CHARS)]
 }
 
-impl TextEncoder {
-    pub(crate) fn load(config: &ModelConfig, device: Device) -> Result<Self> {
-        let encoder = Encoder::load(&config.encoder_dir, config.encoder_sha256.as_deref(), device)?;
-        config.check_max_tokens(encoder.config().max_position_embeddings)?;
-        let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?;
-        let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
-        Ok(Self { tokenizer, encoder, shapes })
-    }
-
-    /// Token ids of `text`, all within the encoder's vocabulary.
-    pub(crate) fn tokenize(&self, text: &str) -> Result<TokenizedText> {
-        let tokenized = self.tokenizer.tokenize(text)?;
-        let vocab_size = self.encoder.config().vocab_size;
-        match tokenized.ids.iter().find(|&&id| i64::from(id) >= vocab_size) {
-            // On CUDA an index out of range would take down the whole context, so it must not get that far.
-            Some(id) => Err(InferenceError::Tokenize(format!(
-                "token id {id} is outside the encoder's vocabulary of {vocab_size}"
-            ))),
-            None => Ok(tokenized),
-        }
-    }
-
-    /// Input and hidden states `[rows, length, layers, hidden]` of `texts`, laid out in `shape`.
-    pub(crate) fn encode(
-        &self,
-        texts: &[&TokenizedText],
-        shape: BatchShape,
-        layers: &[i64],
-    ) -> Result<(BatchInput, Tensor)> {
-        let input = BatchInput::new(texts, shape, self.encoder.config().pad_token_id, self.encoder.device())?;
-        let hidden = self.encoder.forward_layers(&input.input_ids, &input.attention_mask, layers)?;
-        Ok((input, hidden))
-    }
-
-    /// Digest of everything before the head: weights, architecture, tokenizer and the token limit.
-    pub(crate) fn fingerprint(&self) -> String {
-        let parts = [self.encoder.weights_sha256(), self.encoder.config_sha256(), self.tokenizer.sha256()];
-        sha256_hex(format!("{} max_tokens={}", parts.join(" "), self.tokenizer.max_tokens()).as_bytes())
-    }
+/// Name of one head on its encoder: head name and short hashes of the encoder side and the head file.
+pub(crate) fn head_model_id(text_encoder: &TextEncoder, head: &Head) -> String {
+    format!("{}-{}-{}", head.metadata().name, short(&text_encoder.fingerprint()), short(head.sha256()))
 }
 
-/// Name of a model: head name and short hashes of the encoder side and the head file.
-pub(crate) fn model_id(text_encoder: &TextEncoder, head: &Head) -> String {
-    let (encoder, head_sha256) = (text_encoder.fingerprint(), head.sha256());
-    let short = |digest: &str| digest.chars().take(SHORT_HASH_CHARS).collect::<String>();
-    format!("{}-{}-{}", head.metadata().name, short(&encoder), short(head_sha256))
+/// Name of everything that scores a text.
+fn model_id(groups: &[(Language, ModelGroup)]) -> String {
+    let encoders: Vec<String> = groups
+        .iter()
+        .map(|(language, group)| format!("{} {}", language.as_str(), group.text_encoder.fingerprint()))
+        .collect();
+    let heads: Vec<&str> = groups.iter().flat_map(|(_, group)| group.heads().map(Head::sha256)).collect();
+    let digest = |parts: String| sha256_hex(parts.as_bytes());
+    format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads.join("\n"))))
 }
 
-/// Anything that answers text requests; [`Scorer`] is the real one, tests put in others.
-pub trait TextScorer {
-    /// One prediction per request, in the same order.
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction>;
+/// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
+pub trait DeviceScorer<R: Request = TextRequest> {
+    /// One answer per request, in the same order.
+    fn score(&mut self, requests: &[R]) -> Vec<R::Answer>;
 }
 
-/// The sentiment model on one device.
+/// All encoders and heads on one device.
 ///
-/// The score of a text depends on the text, the model and the kind of device alone: not on the texts it is
+/// The scores of a text depend on the text, the model and the kind of device alone: not on the texts it is
 /// batched with, their order, or the number of threads.
 #[derive(Debug)]
 pub struct Scorer {
-    text_encoder: TextEncoder,
-    head: Head,
+    /// The models by language; English, which stands in for missing ones, first.
+    groups: Vec<(Language, ModelGroup)>,
     model_id: String,
+    headroom: Headroom,
     stats: BatchStats,
 }
 
 impl Scorer {
-    /// Loads encoder, tokenizer and head onto `device`.
+    /// Loads encoders, tokenizers and heads onto `device`.
     ///
     /// # Errors
-    /// Files missing or malformed, tensors missing or misshapen, a head that was trained on another encoder or does
-    /// not tell negative, neutral and positive, impossible settings.
+    /// Files missing or malformed, tensors missing or misshapen, a head that was trained on another encoder or has not
+    /// the labels of its name, impossible settings.
     pub fn load(config: &ModelConfig, device: Device) -> Result<Self> {
-        let text_encoder = TextEncoder::load(config, device)?;
-        let head = match &config.head_file {
-            Some(path) => Head::load(path, device)?,
-            None => Head::built_in(device)?,
-        };
-        Self::new(text_encoder, head)
-    }
-
-    pub(crate) fn new(text_encoder: TextEncoder, head: Head) -> Result<Self> {
-        head.check_encoder(text_encoder.encoder.weights_sha256())?;
-        let labels = SentimentLabel::ALL.map(SentimentLabel::as_str);
-        if head.metadata().labels != labels {
-            let found = head.metadata().labels.join(", ");
-            return Err(InferenceError::Config(format!(
-                "a sentiment head has the labels {}; this one has {found}",
-                labels.join(", ")
-            )));
+        let mut groups = Vec::new();
+        for language in Language::ALL.into_iter().filter(|&language| config.has_encoder(language)) {
+            groups.push((language, ModelGroup::load(config, language, device)?));
         }
-        let model_id = model_id(&text_encoder, &head);
-        Ok(Self { text_encoder, head, model_id, stats: BatchStats::default() })
+        let model_id = model_id(&groups);
+        Ok(Self { groups, model_id, headroom: Headroom::default(), stats: BatchStats::default() })
     }
 
-    /// `sentiment-<encoder>-<head>`: changes whenever a score could, except between kinds of devices.
+    /// `text-<encoders>-<heads>`: changes whenever a score could, except between numeric profiles; what is published has
+    /// the profile at its end ([`DevicePool::model_id`](crate::DevicePool::model_id)).
     pub fn model_id(&self) -> &str {
         &self.model_id
     }
@@ -131,25 +84,12 @@ impl Scorer {
     /// One prediction per request, in the same order. A text the model fails on gets
     /// [`Outcome::Failed`] with a reason that does not quote it; the others are scored all the same.
     pub fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
+        let languages: Vec<Language> = requests.iter().map(|request| Language::of(&request.text)).collect();
         let mut outcomes: Vec<Option<Outcome>> = vec![None; requests.len()];
-        let mut texts = Vec::with_capacity(requests.len());
-        let mut origins = Vec::with_capacity(requests.len());
-        for (index, request) in requests.iter().enumerate() {
-            match self.text_encoder.tokenize(&request.text) {
-                Ok(tokenized) => {
-                    self.stats.texts_truncated += u64::from(tokenized.truncated);
-                    texts.push(tokenized);
-                    origins.push(index);
-                }
-                Err(error) => outcomes[index] = Some(Outcome::Failed(error.to_string())),
-            }
-        }
-        let counts: Vec<usize> = texts.iter().map(|text| text.ids.len()).collect();
-        for batch in self.text_encoder.shapes.plan(&counts) {
-            let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &texts[member]).collect();
-            for (&member, outcome) in batch.members.iter().zip(self.score_batch(&members, batch.shape)) {
-                outcomes[origins[member]] = Some(outcome);
-            }
+        for group in 0..self.groups.len() {
+            let own = |&index: &usize| self.group_of(languages[index]) == group;
+            let members: Vec<usize> = (0..requests.len()).filter(own).collect();
+            self.score_group(group, requests, &languages, &members, &mut outcomes);
         }
         self.stats.texts += requests.len() as u64;
         let unanswered = || Outcome::Failed("the text fits no batch shape".to_owned());
@@ -162,50 +102,74 @@ impl Scorer {
         predictions
     }
 
-    /// Outcomes of one batch, one per member. If the batch fails as a whole, its members are tried one by one, in the
-    /// same shape, so that only the culprit fails.
-    fn score_batch(&mut self, members: &[&TokenizedText], shape: BatchShape) -> Vec<Outcome> {
-        match self.logits(members, shape) {
-            Ok(rows) => rows.into_iter().map(|row| self.outcome(&row)).collect(),
-            Err(error) if members.len() <= 1 => vec![Outcome::Failed(error.to_string()); members.len()],
-            Err(error) => {
-                tracing::warn!(%error, texts = members.len(), "a batch failed; scoring its texts one by one");
-                members.iter().flat_map(|&member| self.score_batch(&[member], shape)).collect()
+    /// Index of the models for a language: its own, or the first.
+    fn group_of(&self, language: Language) -> usize {
+        self.groups.iter().position(|(own, _)| *own == language).unwrap_or(0)
+    }
+
+    /// Scores the requests `members` with the models `group`.
+    fn score_group(
+        &mut self,
+        group: usize,
+        requests: &[TextRequest],
+        languages: &[Language],
+        members: &[usize],
+        outcomes: &mut [Option<Outcome>],
+    ) {
+        let mut tokenized: Vec<(usize, TokenizedText)> = Vec::with_capacity(members.len());
+        for &index in members {
+            match self.groups[group].1.text_encoder.tokenize(&requests[index].text) {
+                Ok(tokens) => tokenized.push((index, tokens)),
+                Err(error) => outcomes[index] = Some(Outcome::Failed(error.to_string())),
+            }
+        }
+        self.count_truncated(tokenized.iter().filter(|(_, tokens)| tokens.truncated).count() as u64);
+        let counts: Vec<usize> = tokenized.iter().map(|(_, tokens)| tokens.ids.len()).collect();
+        let texts: Vec<Member<'_>> = tokenized
+            .iter()
+            .map(|(index, tokens)| Member { text: &requests[*index].text, tokens, language: languages[*index] })
+            .collect();
+        for batch in self.groups[group].1.text_encoder.shapes.plan(&counts) {
+            let members: Vec<Member<'_>> = batch.members.iter().map(|&member| texts[member]).collect();
+            for (&member, outcome) in batch.members.iter().zip(self.score_batch(group, &members, batch.shape)) {
+                outcomes[tokenized[member].0] = Some(outcome);
             }
         }
     }
 
-    fn logits(&mut self, members: &[&TokenizedText], shape: BatchShape) -> Result<Vec<Vec<f32>>> {
-        let (input, hidden) = self.text_encoder.encode(members, shape, &self.head.metadata().encoder_layers)?;
-        let logits = tch::no_grad(|| self.head.forward(&hidden, &input.attention_mask))?;
-        let tokens: usize = members.iter().map(|member| member.ids.len()).sum();
-        self.stats.batches += 1;
-        self.stats.tokens += tokens as u64;
-        self.stats.padding_tokens += (shape.rows * shape.length - tokens) as u64;
-        rows(&logits, members.len())
+    /// Outcomes of one batch, one per member.
+    fn score_batch(&mut self, group: usize, members: &[Member<'_>], shape: BatchShape) -> Vec<Outcome> {
+        let Self { groups, headroom, stats, .. } = self;
+        let models = &groups[group].1;
+        let results = headroom.run(members, shape, &mut |part, shape| {
+            let scores = models.score(part, shape)?;
+            let tokens: usize = part.iter().map(|member| member.tokens.ids.len()).sum();
+            stats.batches += 1;
+            stats.tokens += tokens as u64;
+            stats.padding_tokens += (shape.rows * shape.length - tokens) as u64;
+            Ok(scores)
+        });
+        let outcome = |result: Result<Option<TextScores>>| match result {
+            Ok(Some(scores)) => Outcome::Scored(Box::new(scores)),
+            Ok(None) => Outcome::Failed("the model's output is not a number".to_owned()),
+            Err(error) => Outcome::Failed(error.to_string()),
+        };
+        results.into_iter().map(outcome).collect()
     }
 
-    fn outcome(&self, logits: &[f32]) -> Outcome {
-        match softmax(logits, self.head.metadata().temperature).as_deref() {
-            Some(&[negative, neutral, positive]) => {
-                Outcome::Scored(Box::new(TextScores::of_sentiment(quantise([negative, neutral, positive]))))
-            }
-            _ => Outcome::Failed("the model's output is not a number".to_owned()),
+    /// Counts texts that were cut, and says so at the first, and again whenever their number has doubled.
+    fn count_truncated(&mut self, texts: u64) {
+        let before = self.stats.texts_truncated;
+        self.stats.texts_truncated += texts;
+        if before.checked_ilog2() < self.stats.texts_truncated.checked_ilog2() {
+            let total = self.stats.texts_truncated;
+            tracing::info!(texts_truncated = total, "texts were cut at the token limit (max_tokens)");
         }
     }
 }
 
-impl TextScorer for Scorer {
+impl DeviceScorer for Scorer {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         Scorer::score(self, requests)
     }
-}
-
-/// The first `count` rows of `logits` `[rows, classes]` in memory.
-pub(crate) fn rows(logits: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
-    let (total, classes) = logits.size2()?;
-    let mut flat = vec![0.0_f32; logits.numel()];
-    logits.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(&mut flat, logits.numel())?;
-    debug_assert!(count <= total as usize);
-    Ok(flat.chunks_exact(classes.max(1) as usize).take(count).map(<[f32]>::to_vec).collect())
 }

@@ -1,4 +1,4 @@
-//! Named tensors in safetensors files: reading with checks of name and shape, writing in half precision.
+//! Named tensors in safetensors files: reading with checks of name and shape, writing.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -43,6 +43,43 @@ impl<'a> WeightFile<'a> {
     /// # Errors
     /// Names the tensor and both shapes when it is missing or shaped otherwise; fp32, fp16 and bf16 are read.
     pub(crate) fn tensor(&self, names: &[&str], shape: &[i64], device: Device) -> Result<Tensor> {
+        Ok(self.stored(names, shape)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
+    }
+
+    /// As [`tensor`](Self::tensor), in main memory and in the precision of the file.
+    pub(crate) fn stored(&self, names: &[&str], shape: &[i64]) -> Result<Tensor> {
+        let (name, view) = self.view(names, shape)?;
+        let kind = match view.dtype() {
+            Dtype::F32 => Kind::Float,
+            Dtype::F16 => Kind::Half,
+            Dtype::BF16 => Kind::BFloat16,
+            other => return Err(self.wrong_type(name, other, "fp32, fp16 and bf16 are")),
+        };
+        Ok(Tensor::f_from_data_size(view.data(), shape, kind)?)
+    }
+
+    /// The floating-point tensor `name` as numbers, row by row.
+    pub(crate) fn floats(&self, name: &str, shape: &[i64]) -> Result<Vec<f32>> {
+        let tensor = self.tensor(&[name], shape, Device::Cpu)?;
+        let mut numbers = vec![0.0_f32; tensor.numel()];
+        tensor.f_copy_data(&mut numbers, tensor.numel())?;
+        Ok(numbers)
+    }
+
+    /// The tensor `name` of unsigned 32-bit integers, row by row.
+    pub(crate) fn integers(&self, name: &str, shape: &[i64]) -> Result<Vec<u32>> {
+        let (name, view) = self.view(&[name], shape)?;
+        if view.dtype() != Dtype::U32 {
+            return Err(self.wrong_type(name, view.dtype(), "U32 is"));
+        }
+        Ok(view.data().as_chunks::<4>().0.iter().map(|&bytes| u32::from_le_bytes(bytes)).collect())
+    }
+
+    fn wrong_type(&self, name: &str, found: Dtype, expected: &str) -> InferenceError {
+        malformed(&self.path, format!("tensor `{name}` is {found:?}; {expected} read"))
+    }
+
+    fn view<'n>(&self, names: &[&'n str], shape: &[i64]) -> Result<(&'n str, TensorView<'_>)> {
         let found = names.iter().find_map(|&name| self.tensors.tensor(name).ok().map(|view| (name, view)));
         let Some((name, view)) = found else {
             return Err(InferenceError::MissingTensor {
@@ -60,36 +97,52 @@ impl<'a> WeightFile<'a> {
                 found: stored,
             });
         }
-        let kind = match view.dtype() {
-            Dtype::F32 => Kind::Float,
-            Dtype::F16 => Kind::Half,
-            Dtype::BF16 => Kind::BFloat16,
-            other => {
-                return Err(malformed(
-                    &self.path,
-                    format!("tensor `{name}` is {other:?}; fp32, fp16 and bf16 are read"),
-                ));
-            }
-        };
-        Ok(Tensor::f_from_data_size(view.data(), shape, kind)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
+        Ok((name, view))
     }
 }
 
-/// Serialises named tensors as fp16 with string metadata; the bytes are the same for the same input.
-pub(crate) fn serialize_half(named: &[(&str, &Tensor)], metadata: HashMap<String, String>) -> Result<Vec<u8>> {
-    let mut stored = Vec::with_capacity(named.len());
-    for (name, tensor) in named {
+/// A tensor as it goes into a file.
+pub(crate) struct StoredTensor {
+    name: String,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl StoredTensor {
+    /// `tensor` in fp16.
+    pub(crate) fn half(name: &str, tensor: &Tensor) -> Result<Self> {
         let half = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Half)?.f_contiguous()?;
-        let mut bytes = vec![0_u8; half.numel() * 2];
-        half.f_copy_data_u8(&mut bytes, half.numel())?;
-        let shape: Vec<usize> = half.size().iter().map(|&size| size as usize).collect();
-        stored.push((*name, shape, bytes));
+        Self::of(name, &half, Dtype::F16, 2)
     }
-    let not_writable = |error| InferenceError::Config(format!("cannot serialise the head: {error}"));
+
+    /// `tensor` in fp32, every bit of it.
+    pub(crate) fn float(name: &str, tensor: &Tensor) -> Result<Self> {
+        let float = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+        Self::of(name, &float, Dtype::F32, 4)
+    }
+
+    /// A vector of unsigned integers.
+    pub(crate) fn integers(name: &str, numbers: &[u32]) -> Self {
+        let bytes = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+        Self { name: name.to_owned(), dtype: Dtype::U32, shape: vec![numbers.len()], bytes }
+    }
+
+    fn of(name: &str, tensor: &Tensor, dtype: Dtype, item_bytes: usize) -> Result<Self> {
+        let mut bytes = vec![0_u8; tensor.numel() * item_bytes];
+        tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+        let shape = tensor.size().iter().map(|&size| size as usize).collect();
+        Ok(Self { name: name.to_owned(), dtype, shape, bytes })
+    }
+}
+
+/// A safetensors file with string metadata; the bytes are the same for the same input.
+pub(crate) fn serialize(stored: Vec<StoredTensor>, metadata: HashMap<String, String>) -> Result<Vec<u8>> {
+    let not_writable = |error| InferenceError::Config(format!("cannot serialise tensors: {error}"));
     let mut views = Vec::with_capacity(stored.len());
-    for (name, shape, bytes) in &stored {
-        views.push((*name, TensorView::new(Dtype::F16, shape.clone(), bytes).map_err(not_writable)?));
+    for tensor in &stored {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).map_err(not_writable)?;
+        views.push((tensor.name.as_str(), view));
     }
-    let bytes = safetensors::tensor::serialize(views, Some(metadata)).map_err(not_writable)?;
-    Ok(bytes)
+    safetensors::tensor::serialize(views, Some(metadata)).map_err(not_writable)
 }

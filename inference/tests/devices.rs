@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use contactflow_inference::{DeviceHandle, DevicePool, InferenceError, ModelConfig, Placement, PoolLimits, TextScorer};
+use contactflow_inference::{
+    DeviceHandle, DevicePool, DeviceScorer, InferenceError, ModelConfig, Placement, PoolLimits,
+};
 use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextKey, TextRequest, TextScores};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,7 +28,7 @@ fn scored(text: &str) -> Outcome {
     Outcome::Scored(Box::new(TextScores::of_sentiment(sentiment)))
 }
 
-impl TextScorer for Fake {
+impl DeviceScorer for Fake {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if let Some(gate) = &self.gate {

@@ -5,8 +5,10 @@
 
 use std::collections::HashMap;
 
-use contactflow_inference::{Device, ModelConfig, Scorer};
-use contactflow_schemas::prediction::{Outcome, Prediction, SCORE_SCALE, TextKey, TextRequest};
+use contactflow_inference::{Device, Language, ModelConfig, Multilingual, MultilingualConfig, Scorer};
+use contactflow_schemas::prediction::{
+    EmotionLabel, HIGHLIGHTS_MAX, Outcome, Prediction, SCORE_SCALE, TextKey, TextRequest, TextScores,
+};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -61,6 +63,12 @@ fn varied_texts() -> Vec<TextRequest> {
         "字 ".repeat(400_000),
     ];
     requests.extend(extremes.into_iter().map(request));
+    let phrases = ["质量很好", "物流太慢了", "客服态度差", "值得购买", "iPhone 13", "！！", "退货", "😡"];
+    requests.extend((0..40).map(|index| {
+        let count = if index % 8 == 0 { 80 } else { rng.random_range(1..12) };
+        let parts: Vec<&str> = (0..count).map(|_| phrases[rng.random_range(0..phrases.len())]).collect();
+        request(format!("{}，{index}号，很好", parts.join("，")))
+    }));
     requests
 }
 
@@ -70,14 +78,16 @@ fn by_key(predictions: Vec<Prediction>) -> HashMap<TextKey, Outcome> {
 
 #[test]
 fn a_text_scores_the_same_alone_in_any_batch_and_with_any_number_of_threads() {
-    let mut scorer = Scorer::load(&ModelConfig::default(), Device::Cpu).expect("model");
+    let multilingual = MultilingualConfig { when: Multilingual::On, ..MultilingualConfig::default() };
+    let config = ModelConfig { multilingual, ..ModelConfig::default() };
+    let mut scorer = Scorer::load(&config, Device::Cpu).expect("deploy/setup.sh --multilingual provides both encoders");
     let mut requests = varied_texts();
     tch::set_num_threads(1);
     let expected = by_key(scorer.score(&requests));
-    for outcome in expected.values() {
+    for request in &requests {
+        let outcome = &expected[&request.key];
         let Outcome::Scored(scores) = outcome else { panic!("not scored: {outcome:?}") };
-        let sentiment = scores.sentiment;
-        assert_eq!(sentiment.negative + sentiment.neutral + sentiment.positive, SCORE_SCALE);
+        assert_complete(&request.text, scores);
     }
     requests.shuffle(&mut ChaCha8Rng::seed_from_u64(8));
     tch::set_num_threads(2);
@@ -89,4 +99,27 @@ fn a_text_scores_the_same_alone_in_any_batch_and_with_any_number_of_threads() {
         let alone = scorer.score(std::slice::from_ref(request));
         assert_eq!(alone[0].outcome, expected[&request.key], "alone: {} characters", request.text.chars().count());
     }
+}
+
+/// Every probability in its range, every head of the language there, every highlight within the text.
+fn assert_complete(text: &str, scores: &TextScores) {
+    let sentiment = scores.sentiment;
+    assert_eq!(sentiment.negative + sentiment.neutral + sentiment.positive, SCORE_SCALE);
+    let english = Language::of(text) == Language::En;
+    assert_eq!(
+        [scores.emotion.is_some(), scores.offensive.is_some(), scores.intent.is_some()],
+        [english; 3],
+        "{text:.40}"
+    );
+    if let Some(emotion) = scores.emotion {
+        assert_eq!(EmotionLabel::ALL.into_iter().map(|label| emotion.of(label)).sum::<i32>(), SCORE_SCALE);
+    }
+    assert!(scores.offensive.is_none_or(|probability| (0..=SCORE_SCALE).contains(&probability)));
+    assert!(scores.intent.is_none_or(|intent| (1..=SCORE_SCALE).contains(&intent.probability)));
+    let chars = text.chars().count() as u32;
+    assert!(scores.highlights.len() <= HIGHLIGHTS_MAX);
+    assert!(scores.highlights.is_sorted_by_key(|highlight| highlight.char_start));
+    assert!(scores.highlights.iter().all(|place| place.char_start < place.char_end && place.char_end <= chars));
+    let moved: i32 = scores.highlights.iter().map(|highlight| highlight.weight.abs()).sum();
+    assert!(moved <= SCORE_SCALE + HIGHLIGHTS_MAX as i32);
 }

@@ -1,11 +1,13 @@
-//! The encoder against `transformers` on PyTorch (`fixtures/make_reference.py`).
+//! The encoders against other implementations: the default one against `transformers` on PyTorch
+//! (`fixtures/make_reference.py`), the multilingual one against numpy (`fixtures/make_multilingual_reference.py`).
 //!
 //! Catches: a wrong tensor in a wrong place, a missing mask, another gelu, another epsilon, other token ids.
 
 use std::path::Path;
 
 use contactflow_inference::{
-    BatchInput, BatchShape, Device, Encoder, TextTokenizer, TokenizedText, default_encoder_dir,
+    BatchInput, BatchShape, Device, Encoder, EncoderOutput, MultilingualConfig, TextTokenizer, TokenizedText,
+    default_encoder_dir,
 };
 use safetensors::SafeTensors;
 use serde::Deserialize;
@@ -25,8 +27,8 @@ struct Reference {
 }
 
 impl Reference {
-    fn load() -> Self {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/reference.safetensors");
+    fn load(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(file);
         let bytes = std::fs::read(path).expect("the fixture is committed");
         let (_, header) = SafeTensors::read_metadata(&bytes).expect("safetensors");
         let texts = header.metadata().as_ref().and_then(|map| map.get("texts")).expect("texts").clone();
@@ -64,12 +66,41 @@ fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, what: &str) {
 
 #[test]
 fn hidden_states_equal_the_reference_element_by_element() {
-    let reference = Reference::load();
+    let reference = Reference::load("reference.safetensors");
+    assert!(reference.cases.len() >= 12);
+    assert_states(&reference, &default_encoder_dir());
+}
+
+#[test]
+fn multilingual_hidden_states_equal_the_reference_element_by_element() {
+    let reference = Reference::load("multilingual.safetensors");
+    assert!(reference.cases.len() >= 10);
+    assert_states(&reference, &MultilingualConfig::default().encoder_dir);
+}
+
+#[test]
+fn what_is_asked_for_is_made_of_the_token_states() {
     let folder = default_encoder_dir();
     let encoder = Encoder::load(&folder, None, Device::Cpu).expect("deploy/setup.sh provides the encoder");
-    assert!(reference.cases.len() >= 12);
+    let text = TextTokenizer::load(&folder, 128).expect("tokenizer").tokenize("where is my refund").expect("tokens");
+    let shape = BatchShape { rows: 2, length: 12 };
+    let states = hidden_states(&encoder, &text, shape);
+    let input = BatchInput::new(&[&text], shape, encoder.config().pad_token_id, Device::Cpu).expect("fits");
+    let encode = |output| encoder.encode(&input.input_ids, &input.attention_mask, output).expect("encodes");
+    let first = |output| Vec::<f32>::try_from(encode(output).get(0)).expect("floats");
+    assert_eq!(encode(EncoderOutput::Tokens).size(), [2, 12, encoder.config().hidden_size]);
+    assert_eq!(first(EncoderOutput::Cls), states[0]);
+    let mean: Vec<f32> = (0..states[0].len())
+        .map(|unit| states.iter().map(|state| state[unit]).sum::<f32>() / states.len() as f32)
+        .collect();
+    assert_close(&first(EncoderOutput::Mean), &mean, 1e-5, "mean over the tokens, padding left out");
+}
+
+fn assert_states(reference: &Reference, folder: &Path) {
+    let encoder =
+        Encoder::load(folder, None, Device::Cpu).expect("deploy/setup.sh --multilingual provides both encoders");
     for (index, case) in reference.cases.iter().enumerate() {
-        let tokenizer = TextTokenizer::load(&folder, case.max_tokens).expect("tokenizer");
+        let tokenizer = TextTokenizer::load(folder, case.max_tokens).expect("tokenizer");
         let text = tokenizer.tokenize(&case.text).expect("tokens");
         let ids = reference.integers(&format!("{index}.input_ids")).expect("ids");
         assert_eq!(text.ids.iter().map(|&id| i64::from(id)).collect::<Vec<_>>(), ids, "token ids of {}", case.name);

@@ -4,4 +4,4 @@ mod detector;
 mod operator;
 
 pub use detector::{Detector, Point, Score, score_series};
-pub use operator::{SeriesKey, SeriesKind, SeriesPoint, anomalies, series_points};
+pub use operator::{SeriesKey, SeriesKind, SeriesPoint, anomalies, is_watched_of_agents, series_points};

@@ -3,7 +3,6 @@
 //! A level of cells is a differential collection from [`Cell`] to tally. The finest level is fed by the conversations; every
 //! coarser one by the changes of a finer one, never by a second look at the events.
 
-use contactflow_schemas::aggregate::RollUp;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{Cell, Group};
@@ -17,7 +16,6 @@ use timely::dataflow::channels::pact::Exchange;
 
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
-use crate::roll_up::roll_up_changes;
 
 /// Trace of a level of cells.
 pub type CellTrace = TraceAgent<KeySpine<Cell, Epoch, TallyDiff>>;
@@ -39,21 +37,6 @@ pub fn arrange_cells<'scope>(
     let stream = contributions.map(|cell| (cell, ())).inner;
     let route = Exchange::new(|((cell, ()), _, _): &((Cell, ()), Epoch, TallyDiff)| day_hash(cell.day));
     arrange_core(stream, route, name, KeyBatcher::new)
-}
-
-/// Arranges a coarser level: the changes of `children`, projected, plus `more` that enters at this level.
-pub fn arrange_roll_up<'scope>(
-    children: ArrangedCells<'scope>,
-    how: RollUp,
-    project: impl Fn(Cell) -> Cell + 'static,
-    more: Option<VecCollection<'scope, Epoch, Cell, TallyDiff>>,
-    name: &str,
-) -> ArrangedCells<'scope> {
-    let rolled = roll_up_changes(children, how, project);
-    match more {
-        Some(more) => arrange_cells(rolled.concat(more), name),
-        None => arrange_cells(rolled, name),
-    }
 }
 
 /// The cell of a group in the window of one width that holds a time.

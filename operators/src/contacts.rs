@@ -11,7 +11,7 @@ use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{Cell, Group};
 use contactflow_schemas::symbol::{FastHash, Symbol};
-use contactflow_schemas::tally::{KpiId, Tally};
+use contactflow_schemas::tally::KpiId;
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
@@ -23,6 +23,7 @@ use crate::cells::cell_of;
 use crate::conversation::{ContactResolve, ContactVisit, EventRefs, VisitUpdate};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
+use crate::gains::Gains;
 
 /// A contact, or a conversation of which nobody knows whose it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -149,20 +150,19 @@ pub fn contacts<'scope>(
             let before = at(&contacts, moved.before_ms);
             updates.into_iter().for_each(|update| contacts.update(update));
             let after = at(&contacts, moved.after_ms);
+            let mut gains = Gains::default();
             for ((before, after), events) in before.into_iter().zip(after).zip(touched.into_values()) {
                 let kind = if events.is_empty() { CauseKind::Time } else { CauseKind::Events };
                 let events: EventRefs = events.into();
                 for ((time_ms, group, kpi), count) in difference(before, after) {
-                    let mut entries = Vec::with_capacity(1);
-                    contribute(kpi, 1, None, count, &mut entries);
-                    let cell = cell_of(&windows, Window::Hour, time_ms, group);
-                    emit(((Window::Hour, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                    contribute(kpi, 1, None, count, gains.of(cell_of(&windows, Window::Hour, time_ms, group)));
                     if causes.concern(time_ms) && !(causes.is_restart() && kind == CauseKind::Time) {
                         let events = Arc::clone(&events);
                         causes.add([Cause { group, from_ms: time_ms, to_ms: time_ms, kind, events }]);
                     }
                 }
             }
+            gains.take().for_each(|(cell, diff)| emit(((Window::Hour, cell), epoch, diff)));
         },
     )
     .as_collection()

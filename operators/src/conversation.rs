@@ -11,6 +11,7 @@ mod history;
 mod operator;
 mod preparation;
 mod store;
+mod unplaced;
 mod view;
 
 pub use difference::Differences;

@@ -43,8 +43,10 @@ impl Multiply<isize> for TallyDiff {
                 self
             }
             times => {
-                let entries = self.0.entries().iter().map(|&(slot, number)| (slot, number * times as i64));
-                Self(Tally::from_entries(entries.collect()))
+                let mut entries = Vec::new();
+                self.0.unpack_into(&mut entries);
+                entries.iter_mut().for_each(|(_, number)| *number *= times as i64);
+                Self(Tally::from_entries(entries))
             }
         }
     }

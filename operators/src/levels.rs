@@ -10,7 +10,6 @@ use contactflow_schemas::catalogue::contribute;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::facts::Cell;
 use contactflow_schemas::symbol::FastHash;
-use contactflow_schemas::tally::Tally;
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
@@ -21,6 +20,7 @@ use crate::cells::cell_of;
 use crate::conversation::{LevelKey, LevelUpdate};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
+use crate::gains::Gains;
 
 /// Levels of one worker's groups, at the ends of windows of one width.
 struct Levels {
@@ -107,6 +107,7 @@ pub fn levels<'scope>(
     latest: LatestTimes<'scope>,
     windows: &Windows,
 ) -> VecCollection<'scope, Epoch, (Window, Cell), TallyDiff> {
+    let mut gains = Gains::default();
     let mut widths = Window::ALL.map(|window| Levels::new(window, windows.clone()));
     let route = |(key, ..): &LevelUpdate| key.stable_hash();
     follow_as_of(
@@ -119,12 +120,11 @@ pub fn levels<'scope>(
             for width in &mut widths {
                 let (window, windows) = (width.window, width.windows.clone());
                 width.process(&updates, moved, &mut |key, start_ms, level| {
-                    let mut entries = Vec::with_capacity(1);
-                    contribute(key.kpi, level, None, 1, &mut entries);
                     let cell = cell_of(&windows, window, start_ms, key.group);
-                    emit(((window, cell), epoch, TallyDiff(Tally::from_entries(entries))));
+                    contribute(key.kpi, level, None, 1, gains.of((window, cell)));
                 });
             }
+            gains.take().for_each(|(cell, diff)| emit((cell, epoch, diff)));
         },
     )
     .as_collection()

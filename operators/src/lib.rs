@@ -10,6 +10,7 @@ pub mod deduplicate;
 pub mod difference;
 pub mod dimensions;
 pub mod epochs;
+pub mod gains;
 pub mod infer;
 pub mod levels;
 pub mod merges;

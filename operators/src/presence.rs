@@ -11,7 +11,6 @@ use contactflow_schemas::dimension::{Dimension, DimensionEvent, Presence};
 use contactflow_schemas::event::mix;
 use contactflow_schemas::facts::{Cell, Group};
 use contactflow_schemas::symbol::{FastHash, Symbol};
-use contactflow_schemas::tally::{Slot, Tally};
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
@@ -22,6 +21,7 @@ use crate::causes::{Cause, CauseKind, Causes, EventRef};
 use crate::cells::cell_of;
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
+use crate::gains::Gains;
 
 /// Tenant and agent.
 type AgentKey = (Symbol, Symbol);
@@ -41,9 +41,6 @@ struct Agents {
     /// Changes of presence, in the contract's order.
     changes: HashMap<AgentKey, Vec<DimensionEvent>, FastHash>,
 }
-
-/// What cells gain.
-type Gains = HashMap<Cell, Vec<(Slot, i64)>, FastHash>;
 
 impl Agents {
     fn stretches(&self, key: &AgentKey, as_of_ms: TimeMs) -> Vec<Stretch> {
@@ -77,12 +74,12 @@ impl Agents {
     }
 
     /// Adds a stretch to the hours it lies in.
-    fn add(&self, (tenant, agent): AgentKey, stretch: Stretch, sign: i64, gains: &mut Gains) {
+    fn add(&self, (tenant, agent): AgentKey, stretch: Stretch, sign: i64, gains: &mut Gains<Cell>) {
         let group = Group { tenant, channel: None, agent: Some(agent), team: None, queue: None };
         for start_ms in self.windows.starts(Window::Hour, stretch.from_ms, stretch.to_ms) {
             let end_ms = self.windows.end_ms(Window::Hour, start_ms).min(stretch.to_ms);
             let length_ms = end_ms - start_ms.max(stretch.from_ms);
-            let entries = gains.entry(cell_of(&self.windows, Window::Hour, start_ms, group)).or_default();
+            let entries = gains.of(cell_of(&self.windows, Window::Hour, start_ms, group));
             contribute(kpi::STAFFED_MS, length_ms, None, sign, entries);
             if stretch.presence == Presence::Available {
                 contribute(kpi::AVAILABLE_MS, length_ms, None, sign, entries);
@@ -91,7 +88,7 @@ impl Agents {
     }
 
     /// Adds the difference of two lists of stretches; what both have in common costs nothing.
-    fn replace(&self, key: AgentKey, before: &[Stretch], after: &[Stretch], gains: &mut Gains) {
+    fn replace(&self, key: AgentKey, before: &[Stretch], after: &[Stretch], gains: &mut Gains<Cell>) {
         let same = before.iter().zip(after).take_while(|(left, right)| left == right).count();
         let (mut before, mut after) = (&before[same..], &after[same..]);
         if let ([old, rest_before @ ..], [new, rest_after @ ..]) = (before, after)
@@ -180,12 +177,7 @@ pub fn presence<'scope>(
                     causes.add(explain(*key, before, after, &changed).filter(|cause| causes.concern(cause.from_ms)));
                 }
             }
-            for (cell, entries) in gains {
-                let tally = Tally::from_entries(entries);
-                if !tally.is_zero() {
-                    emit(((Window::Hour, cell), epoch, TallyDiff(tally)));
-                }
-            }
+            gains.take().for_each(|(cell, diff)| emit(((Window::Hour, cell), epoch, diff)));
         },
     )
     .as_collection()

@@ -1,19 +1,30 @@
 //! Scored views: predictions joined to the turns that stand.
 //!
 //! A prediction is computed once per text and never taken back; a retraction only takes its turn out of the join, so it
-//! never calls the model.
+//! never calls the model. What follows from the messages of a cycle together is in [`cycles`](self::cycles), the quality
+//! that the model gives such a cycle in [`quality`](self::quality).
+
+mod cycles;
+mod evaluation;
+mod quality;
+mod topics;
+
+pub use cycles::{Asking, CycleScore, Cycles, Sequence, TurnRef, cycles};
+pub use evaluation::evaluations;
+pub use quality::{Qualities, qualities};
+pub use topics::topics;
 
 use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{TimeMs, day_of};
-use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, ConversationScore, Group, MessageScore, Speaker, Turn};
-use contactflow_schemas::prediction::{Outcome, Prediction, SCORE_SCALE, Sentiment, SentimentLabel, TextKey};
+use contactflow_schemas::facts::{Cell, Group, LabelledText, MessageScore, ModelEvaluation, Speaker, Turn};
+use contactflow_schemas::prediction::{
+    EmotionLabel, Outcome, Prediction, SentimentLabel, SharedScores, TextKey, TextScores,
+};
+use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
-use contactflow_schemas::tally::{Slot, Tally};
+use contactflow_schemas::tally::{KpiId, Slot, Tally};
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
-use differential_dataflow::trace::implementations::{ValBuilder, ValSpine};
-
 use serde::{Deserialize, Serialize};
 
 use crate::causes::{Cause, CauseKind, Causes, EventRef};
@@ -21,55 +32,136 @@ use crate::cells::{arrange_keyed, cell_of};
 use crate::difference::TallyDiff;
 use crate::epochs::Epoch;
 
-/// What follows from predictions.
+/// What cells of the hour gain.
+pub type Contributions<'scope> = VecCollection<'scope, Epoch, (Window, Cell), TallyDiff>;
+
+/// What follows from predictions of texts.
 pub struct Scores<'scope> {
     /// Rows of message_scores.
     pub messages: VecCollection<'scope, Epoch, MessageScore, isize>,
-    /// Rows of conversation_scores.
-    pub conversations: VecCollection<'scope, Epoch, ConversationScore, isize>,
-    /// Contributions to the hourly cells.
-    pub contributions: VecCollection<'scope, Epoch, (Window, Cell), TallyDiff>,
+    /// Rows of model_eval.
+    pub evaluations: VecCollection<'scope, Epoch, ModelEvaluation, isize>,
+    /// Contributions of single messages to the hourly cells.
+    pub contributions: Contributions<'scope>,
 }
 
-/// Joins turns with predictions by the content of their text.
+/// What the model answered to a text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+enum Answered {
+    Scored(SharedScores),
+    Failed(String),
+}
+
+/// Joins turns, and messages of which somebody told the class, with predictions by the content of their text.
 pub fn scores<'scope>(
     turns: VecCollection<'scope, Epoch, Turn, isize>,
+    labelled: VecCollection<'scope, Epoch, LabelledText, isize>,
     predictions: VecCollection<'scope, Epoch, Prediction, isize>,
+    rules: &KpiRules,
     windows: &Windows,
 ) -> Scores<'scope> {
     let by_text = |key: &TextKey| key.0 as u64;
     let turns = arrange_keyed(turns.map(|turn| (turn.text, turn)), by_text, "Turns");
-    let predictions = predictions.map(|prediction| (prediction.key, prediction.outcome));
+    let predictions = predictions.map(|Prediction { key, outcome }| {
+        let answered = match outcome {
+            Outcome::Scored(scores) => Answered::Scored((*scores).into()),
+            Outcome::Failed(reason) => Answered::Failed(reason),
+        };
+        (key, answered)
+    });
     let predictions = arrange_keyed(predictions, by_text, "Predictions");
-    let messages = turns.join_core(predictions, |_, turn, outcome| Some(message_score(turn, outcome)));
-    let customers = messages.clone().flat_map(customer_sentiment);
-    let cycles = conversation_scores(customers.clone());
-    let (of_turns, of_cycles) = (windows.clone(), windows.clone());
-    let turns = customers.explode(move |(turn, sentiment)| Some(scored_turn(&of_turns, &turn, sentiment)));
-    let shifts = cycles.clone().explode(move |score| Some(shift(&of_cycles, &score)));
-    Scores { contributions: turns.concat(shifts), conversations: cycles.map(|score| score.row), messages }
+    let messages = turns.join_core(predictions.clone(), |_, turn, answered| Some(message_score(turn, answered)));
+    let labelled = arrange_keyed(labelled.map(|row| (row.text, row)), by_text, "LabelledTexts");
+    let compared = labelled.join_core(predictions, |_, row, answered| {
+        let Answered::Scored(scores) = answered else { return None };
+        Some((*row, Symbol::new(scores.class_of(row.head)?)))
+    });
+    let (in_windows, threshold) = (windows.clone(), rules.improper_threshold.0);
+    let contributions = messages.clone().flat_map(move |score| contribution_of(&in_windows, threshold, &score));
+    let contributions = contributions.explode(Some);
+    Scores { contributions, evaluations: evaluations(compared, windows), messages }
 }
 
-fn message_score(turn: &Turn, outcome: &Outcome) -> MessageScore {
-    let (sentiment, error) = match outcome {
-        Outcome::Scored(scores) => (Some(scores.sentiment), None),
-        Outcome::Failed(reason) => (None, Some(reason.clone())),
+fn message_score(turn: &Turn, answered: &Answered) -> MessageScore {
+    let (scores, error) = match answered {
+        Answered::Scored(scores) => (Some(scores.clone()), None),
+        Answered::Failed(reason) => (None, Some(reason.clone())),
     };
-    MessageScore { day: day_of(turn.time_ms), turn: turn.clone(), sentiment, error }
+    MessageScore { day: day_of(turn.time_ms), turn: turn.clone(), scores, error }
 }
 
-fn customer_sentiment(score: MessageScore) -> Option<(Turn, Sentiment)> {
-    let sentiment = score.sentiment?;
-    (score.turn.speaker == Speaker::Customer).then_some((score.turn, sentiment))
+/// Rules 22, 66.
+fn contribution_of(windows: &Windows, threshold: i32, score: &MessageScore) -> Option<((Window, Cell), TallyDiff)> {
+    let (scores, turn) = (score.scores.as_ref()?, &score.turn);
+    let mut entries = Vec::with_capacity(8);
+    let mut add = |kpi: KpiId, value: i64| contribute(kpi, value, None, 1, &mut entries);
+    if turn.speaker == Speaker::Customer {
+        add(kpi::SCORED_TURNS, 1);
+        add(kpi::SENTIMENT, i64::from(scores.sentiment.score()));
+        add(kpi::NEGATIVE_TURNS, i64::from(is_negative(scores)));
+    }
+    let tone = ToneKpis::of(turn.speaker);
+    if let Some(emotion) = scores.emotion {
+        add(tone.scored, 1);
+        add(tone.label(emotion.label()), 1);
+    }
+    if let Some(is_offensive) = scores.is_offensive() {
+        add(tone.offensive_scored, 1);
+        add(tone.offensive, i64::from(is_offensive));
+    }
+    if turn.is_reply && scores.offensive.is_some_and(|probability| probability >= threshold) {
+        add(kpi::IMPROPER_REPLIES, 1);
+    }
+    Some(contribution(windows, turn.time_ms, group_of(turn), entries))
 }
 
-fn scored_turn(windows: &Windows, turn: &Turn, sentiment: Sentiment) -> ((Window, Cell), TallyDiff) {
-    let negative = sentiment.label() == SentimentLabel::Negative;
-    let mut entries = Vec::with_capacity(3);
-    contribute(kpi::SCORED_TURNS, 1, None, 1, &mut entries);
-    contribute(kpi::SENTIMENT, i64::from(sentiment.score()), None, 1, &mut entries);
-    contribute(kpi::NEGATIVE_TURNS, i64::from(negative), None, 1, &mut entries);
-    contribution(windows, turn.time_ms, group_of(turn), entries)
+/// The KPIs of tone of one side of the conversation.
+struct ToneKpis {
+    scored: KpiId,
+    angry: KpiId,
+    joy: KpiId,
+    optimism: KpiId,
+    sadness: KpiId,
+    offensive_scored: KpiId,
+    offensive: KpiId,
+}
+
+impl ToneKpis {
+    fn of(speaker: Speaker) -> Self {
+        match speaker {
+            Speaker::Customer => Self {
+                scored: kpi::TONE_CUSTOMER,
+                angry: kpi::TONE_ANGRY_CUSTOMER,
+                joy: kpi::TONE_JOY_CUSTOMER,
+                optimism: kpi::TONE_OPTIMISM_CUSTOMER,
+                sadness: kpi::TONE_SADNESS_CUSTOMER,
+                offensive_scored: kpi::OFFENSIVE_SCORED_CUSTOMER,
+                offensive: kpi::TONE_OFFENSIVE_CUSTOMER,
+            },
+            Speaker::Agent => Self {
+                scored: kpi::TONE_AGENT,
+                angry: kpi::TONE_ANGRY_AGENT,
+                joy: kpi::TONE_JOY_AGENT,
+                optimism: kpi::TONE_OPTIMISM_AGENT,
+                sadness: kpi::TONE_SADNESS_AGENT,
+                offensive_scored: kpi::OFFENSIVE_SCORED_AGENT,
+                offensive: kpi::TONE_OFFENSIVE_AGENT,
+            },
+        }
+    }
+
+    fn label(&self, label: EmotionLabel) -> KpiId {
+        match label {
+            EmotionLabel::Anger => self.angry,
+            EmotionLabel::Joy => self.joy,
+            EmotionLabel::Optimism => self.optimism,
+            EmotionLabel::Sadness => self.sadness,
+        }
+    }
+}
+
+fn is_negative(scores: &TextScores) -> bool {
+    scores.sentiment.label() == SentimentLabel::Negative
 }
 
 fn group_of(turn: &Turn) -> Group {
@@ -80,15 +172,35 @@ fn group_of(turn: &Turn) -> Group {
 /// Why a scored message changes cells that were published.
 pub fn explain(causes: &Causes, score: &MessageScore) {
     let turn = &score.turn;
-    if causes.concern(turn.time_ms) && !causes.is_restart() {
-        let events = [EventRef { source: turn.source, event_id: turn.event_id.clone() }];
-        causes.add([Cause {
-            group: group_of(turn),
-            from_ms: turn.time_ms,
-            to_ms: turn.time_ms,
-            kind: CauseKind::Prediction,
-            events: events.into(),
-        }]);
+    let place = Place { time_ms: turn.time_ms, group: group_of(turn) };
+    let event = || EventRef { source: turn.source, event_id: turn.event_id.clone() };
+    place.explain(causes, CauseKind::Prediction, || std::iter::once(event()).collect());
+}
+
+/// Where a score counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Place {
+    /// When.
+    pub time_ms: TimeMs,
+    /// For whom.
+    pub group: Group,
+}
+
+impl Place {
+    fn contribution(&self, windows: &Windows, kpis: &[(KpiId, i64)]) -> ((Window, Cell), TallyDiff) {
+        let mut entries = Vec::with_capacity(2 * kpis.len());
+        for &(kpi, value) in kpis {
+            contribute(kpi, value, None, 1, &mut entries);
+        }
+        contribution(windows, self.time_ms, self.group, entries)
+    }
+
+    /// Adds a cause of a change here, if it can reach what was published.
+    fn explain(&self, causes: &Causes, kind: CauseKind, events: impl FnOnce() -> std::sync::Arc<[EventRef]>) {
+        if causes.concern(self.time_ms) && !causes.is_restart() {
+            let Place { time_ms, group } = *self;
+            causes.add([Cause { group, from_ms: time_ms, to_ms: time_ms, kind, events: events() }]);
+        }
     }
 }
 
@@ -99,80 +211,4 @@ fn contribution(
     entries: Vec<(Slot, i64)>,
 ) -> ((Window, Cell), TallyDiff) {
     ((Window::Hour, cell_of(windows, Window::Hour, time_ms, group)), TallyDiff(Tally::from_entries(entries)))
-}
-
-/// A cycle's score counts at the last of its scored turns.
-fn shift(windows: &Windows, score: &CycleScore) -> ((Window, Cell), TallyDiff) {
-    let mut entries = Vec::with_capacity(2);
-    contribute(kpi::SENTIMENT_SHIFT, score.row.sentiment_shift_millionths, None, 1, &mut entries);
-    contribution(windows, score.last_ms, score.group, entries)
-}
-
-/// A row of conversation_scores, with the place of its last turn.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-struct CycleScore {
-    row: ConversationScore,
-    last_ms: TimeMs,
-    group: Group,
-}
-
-/// Cycle a score belongs to: (conversation, cycle, day the cycle opened, channel).
-type CycleKey = (ConversationKey, i64, i32, Symbol);
-/// A scored customer turn, ordered as in the conversation: (time, source, event id, sentiment, group).
-type ScoredTurn = (i64, String, String, Sentiment, Group);
-
-fn conversation_scores<'scope>(
-    customers: VecCollection<'scope, Epoch, (Turn, Sentiment), isize>,
-) -> VecCollection<'scope, Epoch, CycleScore, isize> {
-    let keyed = customers.map(|(turn, sentiment)| {
-        let key: CycleKey = (turn.conversation, turn.cycle, turn.cycle_day, turn.channel);
-        // Strings, not symbols: their order decides which turn is first.
-        let value: ScoredTurn =
-            (turn.time_ms, turn.source.to_string(), turn.event_id.to_string(), sentiment, group_of(&turn));
-        (key, value)
-    });
-    arrange_keyed(keyed, |key: &CycleKey| key.0.stable_hash(), "ScoredTurns")
-        .reduce_abelian::<_, ValBuilder<_, _, _, _>, ValSpine<CycleKey, CycleScore, Epoch, isize>, _, _>(
-            "ConversationScores",
-            |key, turns, out| out.push((conversation_score(key, turns), 1)),
-            |batch, key, updates| {
-                batch.clear();
-                batch.extend(updates.drain(..).map(|(score, time, diff)| ((*key, score), time, diff)));
-            },
-        )
-        .as_collection(|_, score| score.clone())
-}
-
-/// Millionths per unit of a score.
-const SHIFT_PER_SCORE: i64 = 1_000_000 / SCORE_SCALE as i64;
-
-/// A quotient rounded to the nearest integer.
-fn half_away_from_zero(numerator: i64, denominator: i64) -> i64 {
-    let denominator = denominator.max(1);
-    (numerator.abs() * 2 + denominator) / (2 * denominator) * numerator.signum()
-}
-
-fn conversation_score(key: &CycleKey, turns: &[(&ScoredTurn, isize)]) -> CycleScore {
-    let (conversation, cycle, day, channel) = *key;
-    let sentiments: Vec<Sentiment> = turns.iter().map(|((_, _, _, sentiment, _), _)| *sentiment).collect();
-    let values: Vec<i64> = sentiments.iter().map(|sentiment| i64::from(sentiment.score())).collect();
-    let quarter = values.len().div_ceil(4);
-    let (first, last): (i64, i64) = (values[..quarter].iter().sum(), values[values.len() - quarter..].iter().sum());
-    let (last_ms, group) = turns.last().map_or_else(
-        || unreachable!("a reduction sees no empty group"),
-        |((time_ms, _, _, _, group), _)| (*time_ms, *group),
-    );
-    let row = ConversationScore {
-        day,
-        conversation,
-        cycle,
-        channel,
-        scored_turns: values.len() as i64,
-        sentiment_sum: values.iter().sum(),
-        negative_turns: sentiments.iter().filter(|one| one.label() == SentimentLabel::Negative).count() as i64,
-        first_sentiment: values.first().copied().unwrap_or(0),
-        last_sentiment: values.last().copied().unwrap_or(0),
-        sentiment_shift_millionths: half_away_from_zero((last - first) * SHIFT_PER_SCORE, quarter as i64),
-    };
-    CycleScore { row, last_ms, group }
 }

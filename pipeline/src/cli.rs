@@ -3,6 +3,7 @@
 mod generate;
 mod incidents;
 mod inspect;
+mod panics;
 mod run;
 mod train;
 
@@ -40,6 +41,8 @@ enum Command {
     Verify(inspect::VerifyArgs),
     /// Says which KPI values more events would change; writes nothing
     Whatif(inspect::WhatIfArgs),
+    /// Takes a contact's events out of every table, state file and prediction, with a receipt
+    Erase(inspect::EraseArgs),
     /// Says how a running or stopped job stands
     Status(inspect::StatusArgs),
     /// Fits a head on labelled texts
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         }
     };
     start_log();
+    panics::install();
     let result = match cli.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => run::check(args),
@@ -97,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Incidents(args) => incidents::incidents(args),
         Command::Verify(args) => inspect::verify(args),
         Command::Whatif(args) => inspect::whatif(args),
+        Command::Erase(args) => inspect::erase(args),
         Command::Status(args) => inspect::status(args),
         Command::Train(args) => train::train(args),
         Command::Evaluate(args) => train::evaluate(args),

@@ -12,7 +12,8 @@ use std::time::Duration;
 use contactflow_operators::deduplicate::Incoming;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::Backlog;
-use contactflow_schemas::prediction::{Prediction, TextRequest};
+use contactflow_schemas::masking::Masking;
+use contactflow_schemas::prediction::{ConversationPrediction, Prediction, TextRequest};
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -37,6 +38,11 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// The first epoch of a major epoch.
 pub fn major_epoch(number: u64) -> Epoch {
     number << MINOR_BITS
+}
+
+/// The number of the major epoch that an epoch is part of.
+pub fn round_of(epoch: Epoch) -> u64 {
+    epoch >> MINOR_BITS
 }
 
 /// What an assigned file holds.
@@ -120,6 +126,8 @@ pub struct Ingest {
     pub objects: Arc<dyn Objects>,
     /// Rows per minor epoch and reader.
     pub epoch_rows: u64,
+    /// What is masked in texts.
+    pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
     /// Readers pause while more texts than this wait for the model.
@@ -136,6 +144,8 @@ pub struct ReadRows<'scope> {
     pub texts: Stream<'scope, Epoch, Vec<TextRequest>>,
     /// Predictions of an earlier run; complete for every epoch of event files as soon as these are assigned.
     pub predictions: Stream<'scope, Epoch, Vec<Prediction>>,
+    /// The same of conversations.
+    pub qualities: Stream<'scope, Epoch, Vec<ConversationPrediction>>,
 }
 
 /// What is read of one file at a time.
@@ -153,6 +163,7 @@ struct Chunk {
     restored: Vec<Incoming>,
     texts: Vec<TextRequest>,
     predictions: Vec<Prediction>,
+    qualities: Vec<ConversationPrediction>,
 }
 
 impl Chunk {
@@ -166,7 +177,7 @@ struct Shift {
     rows_capability: Capability<Epoch>,
     texts_capability: Capability<Epoch>,
     /// Only while state is read, so that whoever waits for known predictions does not wait for event files.
-    predictions_capability: Option<Capability<Epoch>>,
+    answers_capabilities: Option<[Capability<Epoch>; 2]>,
     files: VecDeque<FileAssignment>,
     reader: Option<Reader>,
     rows_in_minor: u64,
@@ -175,13 +186,13 @@ struct Shift {
 impl Shift {
     /// True while state is read, which is not held back by texts that wait: they may wait for it.
     fn is_restoring(&self) -> bool {
-        self.predictions_capability.is_some()
+        self.answers_capabilities.is_some()
     }
 
     fn add(&mut self, files: impl IntoIterator<Item = FileAssignment>) {
         self.files.extend(files);
         if !self.files.iter().any(|file| matches!(file.what, Assigned::State(_))) {
-            self.predictions_capability = None;
+            self.answers_capabilities = None;
         }
     }
 
@@ -194,7 +205,7 @@ impl Shift {
             self.rows_in_minor = 0;
             self.rows_capability.downgrade(&(epoch + 1));
             self.texts_capability.downgrade(&(epoch + 1));
-            if let Some(capability) = &mut self.predictions_capability {
+            for capability in self.answers_capabilities.iter_mut().flatten() {
                 capability.downgrade(&(epoch + 1));
             }
         }
@@ -235,7 +246,7 @@ fn open(ingest: &Ingest, file: FileAssignment) -> Result<Reader, ReadError> {
                 root,
                 path: file.path.as_str().into(),
             };
-            Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source), file.name))
+            Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source, ingest.masking), file.name))
         }
         Assigned::State(state) => Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, state.kind)),
     }
@@ -253,6 +264,7 @@ fn restore(reader: &mut SegmentReader, kind: StateKind, out: &mut Chunk) -> Resu
         StateKind::Deliveries => rows(reader, &mut out.restored)?,
         StateKind::Predictions => rows(reader, &mut out.predictions)?,
         StateKind::Texts => rows(reader, &mut out.texts)?,
+        StateKind::Qualities => rows(reader, &mut out.qualities)?,
     })
 }
 
@@ -272,9 +284,11 @@ pub fn read_files<'scope>(
     let (rows_output, rows) = builder.new_output();
     let (texts_output, texts) = builder.new_output();
     let (predictions_output, predictions) = builder.new_output();
+    let (qualities_output, qualities) = builder.new_output();
     let mut rows_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rows_output);
     let mut texts_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(texts_output);
     let mut predictions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(predictions_output);
+    let mut qualities_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(qualities_output);
     let behind = behind.clone();
 
     builder.build(move |_capabilities| {
@@ -286,7 +300,7 @@ pub fn read_files<'scope>(
                 let shift = shifts.entry(epoch).or_insert_with(|| Shift {
                     rows_capability: capability.delayed(&epoch, 0),
                     texts_capability: capability.delayed(&epoch, 1),
-                    predictions_capability: Some(capability.delayed(&epoch, 2)),
+                    answers_capabilities: Some([2, 3].map(|output| capability.delayed(&epoch, output))),
                     files: VecDeque::new(),
                     reader: None,
                     rows_in_minor: 0,
@@ -317,8 +331,9 @@ pub fn read_files<'scope>(
                     let all = chunk.restored.drain(..).chain(read);
                     rows_output.activate().session(&shift.rows_capability).give_iterator(all);
                     drop(texts);
-                    if let Some(capability) = &shift.predictions_capability {
-                        predictions_output.activate().session(capability).give_iterator(chunk.predictions.drain(..));
+                    if let Some([predictions, qualities]) = &shift.answers_capabilities {
+                        predictions_output.activate().session(predictions).give_iterator(chunk.predictions.drain(..));
+                        qualities_output.activate().session(qualities).give_iterator(chunk.qualities.drain(..));
                     }
                     shift.count(rows, ingest.epoch_rows);
                 }
@@ -335,7 +350,7 @@ pub fn read_files<'scope>(
             activator.activate();
         }
     });
-    ReadRows { rows, texts, predictions }
+    ReadRows { rows, texts, predictions, qualities }
 }
 
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {

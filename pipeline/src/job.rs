@@ -11,8 +11,9 @@ use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{explain, scores};
-use contactflow_schemas::facts::Grouping::{AgentChannel, Channel};
+use contactflow_operators::scores::{Asking, cycles, explain, qualities, scores, topics};
+use contactflow_schemas::facts::Grouping::Channel;
+use contactflow_schemas::prediction::ConversationRequest;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
@@ -20,7 +21,7 @@ use contactflow_schemas::windows::Windows;
 use timely::dataflow::operators::probe::Handle;
 use timely::worker::Worker;
 
-use crate::ingest::{FileAssignment, Ingest, IngestProgress, read_files};
+use crate::ingest::{FileAssignment, Ingest, IngestProgress, read_files, round_of};
 use crate::kpis::{Measured, kpi_cells, measure};
 use crate::model::{NoModel, PooledModel};
 use crate::settings::{JobSettings, SettingsError, TableSelection};
@@ -38,6 +39,10 @@ pub struct JobContext {
     pub model_id: String,
     /// Its devices; none with inference off, and where only what it said before is of interest.
     pub devices: Option<Arc<DevicePool>>,
+    /// The devices of the conversation head; none without one.
+    pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
+    /// Qualities are published: there are judges, or those of an earlier run are shown.
+    pub with_quality: bool,
     /// Texts that wait for the model.
     pub backlog: Backlog,
     /// Thresholds of the KPIs.
@@ -70,12 +75,15 @@ impl JobContext {
                 roots: Arc::new(roots),
                 objects,
                 epoch_rows: settings.epoch_rows,
+                masking: settings.privacy.mask,
                 texts: devices.is_some(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 progress: Arc::clone(progress),
             },
             model_id: devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned()),
             devices,
+            judges: None,
+            with_quality: false,
             backlog: Backlog::default(),
             rules: settings.kpi.clone(),
             windows: settings.windows()?,
@@ -103,7 +111,19 @@ pub struct Job {
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) -> Job {
-    let JobContext { ingest, model_id, devices, backlog, rules, windows, tables, causes, metrics } = context.clone();
+    let JobContext {
+        ingest,
+        model_id,
+        devices,
+        judges,
+        with_quality,
+        backlog,
+        rules,
+        windows,
+        tables,
+        causes,
+        metrics,
+    } = context.clone();
     let journal = StateJournal::clone(journal);
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
@@ -126,28 +146,42 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         let predictions = match devices {
             Some(devices) => {
                 let connect = move |wake| PooledModel::connect(&devices, index, wake);
-                infer(read.texts, read.predictions, backlog, journal, connect)
+                infer(read.texts, read.predictions, backlog.clone(), journal.clone(), connect)
             }
-            None => infer(read.texts, read.predictions, backlog, (), |_| NoModel::default()),
+            None => infer(read.texts, read.predictions, backlog.clone(), (), |_| NoModel::default()),
         };
-        let scored = scores(conversations.turns.filter(move |_| is_on), predictions, &windows);
-        let messages = scored.messages.inspect(move |(score, _, _)| explain(&causes, score));
+        let turns = conversations.turns.filter(move |_| is_on);
+        let scored = scores(turns.clone(), conversations.labelled, predictions, &rules, &windows);
+        let of_messages = causes.clone();
+        let messages = scored.messages.inspect(move |(score, _, _)| explain(&of_messages, score));
+
+        // Cycles whose turns are all scored are asked for their quality, once per distinct sequence.
+        let asking = Asking { with_quality, round_of };
+        let cycles = cycles(turns, messages.clone(), asking, &windows, causes.clone());
+        let answers = match judges {
+            Some(judges) => {
+                let connect = move |wake| PooledModel::connect(&judges, index, wake);
+                infer(cycles.requests, read.qualities, backlog, journal, connect)
+            }
+            None => infer(cycles.requests, read.qualities, backlog, (), |_| NoModel::default()),
+        };
+        let quality = qualities(cycles.scores, answers, &windows, causes);
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
-        let contributions = contributions.concat(scored.contributions);
+        let contributions =
+            contributions.concat(scored.contributions).concat(cycles.contributions).concat(quality.contributions);
         let wanted = |grouping, window| {
-            let is_watched = matches!((grouping, window), (Channel, Hour) | (AgentChannel, Day));
+            let is_watched = (grouping, window) == (Channel, Hour);
             is_watched || tables.publishes(Table::Kpi(grouping, window))
         };
         let cells = kpi_cells(contributions, presence, &windows, wanted);
 
         // Anomaly scores of channels by the hour and agents by the day.
-        let watch = |grouping, window, agents| {
-            let points = cells.of(grouping, window).map(|cells| series_points(cells, agents));
-            points.map(|points| anomalies(points, net.latest.clone(), window, &windows))
-        };
-        let scores = [watch(Channel, Hour, false), watch(AgentChannel, Day, true)];
-        if let Some(scores) = scores.into_iter().flatten().reduce(|left, right| left.concat(right)) {
+        let by_hour = cells.of(Channel, Hour).map(|cells| (series_points(cells, false), Hour));
+        let by_day = (series_points(cells.watched_of_agents.clone(), true), Day);
+        let scores = by_hour.into_iter().chain([by_day]);
+        let scores = scores.map(|(points, window)| anomalies(points, net.latest.clone(), window, &windows));
+        if let Some(scores) = scores.reduce(|left, right| left.concat(right)) {
             views.anomalies(arrange_rows(scores, |row| row.day, "AnomalyScores"));
         }
 
@@ -160,8 +194,10 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
             }
         }
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
+        views.topics(arrange_rows(topics(messages.clone(), &windows), |row| row.day, "TopicWindow"));
         views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"));
-        views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"));
+        views.conversation_scores(arrange_rows(quality.rows, |row| row.day, "ConversationScores"));
+        views.evaluations(arrange_rows(scored.evaluations, |row| row.day, "ModelEval"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
         Job { files, probe, views }

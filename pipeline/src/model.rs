@@ -4,15 +4,15 @@ use std::marker::PhantomData;
 
 use contactflow_inference::{DeviceHandle, DevicePool};
 use contactflow_operators::infer::Model;
-use contactflow_schemas::prediction::{Prediction, Request, TextRequest};
+use contactflow_schemas::prediction::Request;
 use timely::scheduling::SyncActivator;
 
 /// A worker's handle on the device thread that serves it.
-pub struct PooledModel(DeviceHandle);
+pub struct PooledModel<R: Request>(DeviceHandle<R>);
 
-impl PooledModel {
+impl<R: Request> PooledModel<R> {
     /// Connects worker `index` of this process; `wake` is activated when answers are ready.
-    pub fn connect(devices: &DevicePool, index: usize, wake: SyncActivator) -> Self {
+    pub fn connect(devices: &DevicePool<R>, index: usize, wake: SyncActivator) -> Self {
         // Waking fails only when the worker is gone, and then nobody waits.
         Self(devices.handle(
             index,
@@ -23,14 +23,14 @@ impl PooledModel {
     }
 }
 
-impl Model for PooledModel {
-    type Request = TextRequest;
+impl<R: Request> Model for PooledModel<R> {
+    type Request = R;
 
-    fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
+    fn try_submit(&mut self, requests: Vec<R>) -> Result<(), Vec<R>> {
         self.0.try_submit(requests)
     }
 
-    fn drain(&mut self) -> Vec<Prediction> {
+    fn drain(&mut self) -> Vec<R::Answer> {
         self.0.drain()
     }
 

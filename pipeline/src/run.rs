@@ -4,9 +4,11 @@
 //! end of the round, every worker hands its changed partitions over, and worker 0 commits. `--once` is a single round
 //! that also waits for the model.
 
+mod erase;
 mod files;
 mod inspect;
 mod round;
+mod scan;
 mod shared;
 
 use std::sync::Arc;
@@ -22,7 +24,9 @@ use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection
 use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
 
+pub use erase::{Receipt, erase};
 pub use inspect::{Basis, Status, compare, status};
+pub use scan::{Scan, scan};
 pub use shared::Stop;
 
 /// Why a job ended without doing what it was asked to.
@@ -81,7 +85,10 @@ impl JobError {
             self,
             Self::Settings(_)
                 | Self::Store(
-                    StoreError::BadUrl { .. } | StoreError::Configuration { .. } | StoreError::Missing { .. }
+                    StoreError::BadUrl { .. }
+                        | StoreError::Configuration { .. }
+                        | StoreError::Missing { .. }
+                        | StoreError::NoBucket { .. }
                 )
                 | Self::NoCommit { .. }
                 | Self::NoState { .. }
@@ -145,6 +152,20 @@ pub fn run(
     progress: &Arc<IngestProgress>,
     stop: &Stop,
 ) -> Result<RunSummary, JobError> {
+    run_with(settings, mode, progress, stop, start_devices)
+}
+
+/// As [`run`] with device threads of the caller's making; they are asked for once inputs and output are known to be there.
+///
+/// # Errors
+/// As [`run`], and those of `start_devices`.
+pub fn run_with(
+    settings: &JobSettings,
+    mode: Mode,
+    progress: &Arc<IngestProgress>,
+    stop: &Stop,
+    start_devices: impl FnOnce(&JobSettings) -> Result<Option<Arc<DevicePool>>, JobError>,
+) -> Result<RunSummary, JobError> {
     settings.validate()?;
     let roots = open_inputs(settings)?;
     let output = Root::open(&settings.output, true)?;
@@ -152,10 +173,12 @@ pub fn run(
     crate::sources::list_event_files(&roots)?;
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
-    let objects: Arc<dyn Objects> = Arc::new(output);
+    let objects: Arc<dyn Objects> = Arc::new(output.clone());
     let causes = Causes::default();
     let mut committer =
         Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
+    // Only after the claim: until then another job may be writing.
+    output.clear_partial_files()?;
     take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);
@@ -164,8 +187,9 @@ pub fn run(
 
     let started = Instant::now();
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
+    let resume = shared::Resume::of(committer.previous(), settings.keep_state, &context.model_id);
     let target = shared::Target::Commit(Box::new(committer));
-    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, stop.clone()));
+    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, resume, stop.clone()));
     start_workers(&shared)?;
     shared.summary(started.elapsed())
 }

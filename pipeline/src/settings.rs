@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use contactflow_inference::{ModelConfig, PoolLimits};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Windows;
@@ -10,7 +11,7 @@ use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 pub use crate::sink::Layout;
-use crate::sink::TableLayout;
+use crate::sink::{PublishedSettings, TableLayout};
 
 /// The model and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,15 @@ impl Default for InferenceSettings {
             limits: PoolLimits::default(),
         }
     }
+}
+
+/// What texts may show.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PrivacySettings {
+    /// Masked in texts before they are scored, in rejected rows and in messages: a list of `email`, `card`, `order`,
+    /// `phone` and `handle`, or `off`. Default: all of them.
+    pub mask: Masking,
 }
 
 /// Everything a job needs to know.
@@ -68,6 +78,8 @@ pub struct JobSettings {
     pub restatements: bool,
     /// Thresholds and time zone of the KPIs.
     pub kpi: KpiRules,
+    /// What texts may show.
+    pub privacy: PrivacySettings,
     /// The model.
     pub inference: InferenceSettings,
 }
@@ -97,6 +109,7 @@ impl Default for JobSettings {
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),
+            privacy: PrivacySettings::default(),
             inference: InferenceSettings::default(),
         }
     }
@@ -145,6 +158,19 @@ impl JobSettings {
             let line = error.span().map_or(1, |span| 1 + text[..span.start.min(text.len())].matches('\n').count());
             SettingsError::Invalid { path: shown, detail: format!("line {line}: {}", error.message()) }
         })
+    }
+
+    /// Settings that compute what is published below `output`, without inputs and without asking a model.
+    pub fn of_published(output: &str, workers: usize, published: Option<&PublishedSettings>) -> Self {
+        let published = published.cloned().unwrap_or_default();
+        Self {
+            output: output.to_owned(),
+            workers,
+            kpi: published.kpi,
+            kpi_tables: published.kpi_tables,
+            inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
+            ..Self::default()
+        }
     }
 
     /// The windows of the configured time zone.
@@ -233,5 +259,10 @@ mod tests {
             toml::from_str("inputs = [\"a\"]\noutput = \"b\"\n[inference]\ndevices = \"cpu\"\n").unwrap();
         assert!(settings.inference.enabled && settings.validate().is_ok());
         assert_eq!(settings.inference.model, ModelConfig::default());
+        assert_eq!(settings.privacy.mask, Masking::default());
+        let privacy = |mask: &str| toml::from_str::<JobSettings>(&format!("[privacy]\nmask = {mask}\n"));
+        assert_eq!(privacy("\"off\"").unwrap().privacy.mask, Masking::OFF);
+        assert!(!privacy("[\"email\"]").unwrap().privacy.mask.is_off());
+        assert!(privacy("[\"names\"]").is_err());
     }
 }

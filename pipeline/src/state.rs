@@ -1,9 +1,10 @@
 //! The durable state: what a restarted job goes on from instead of reading its inputs again.
 //!
-//! Two base collections are kept, everything else follows from them:
+//! Three base collections are kept, everything else follows from them:
 //!
 //! - *deliveries*: every row, valid or rejected, that changed the ledger of net events ([`Journal`]), without its text;
-//! - *predictions*: what the model said of a text, by content key and model, so that no text is ever scored twice;
+//! - *predictions* and *qualities*: what the model said of a text, by content key, or of a sequence of turns, and which
+//!   model, so that neither is ever scored twice;
 //!
 //! and the *texts* that were read and not scored yet, which live until they are.
 //!
@@ -19,18 +20,23 @@
 //!    worker takes them in. A restart with another number of workers reads the same files.
 //! 4. Rows restored belong to the epochs before the first round, and are not recorded again.
 
+mod cipher;
 mod journal;
 mod ledger;
+mod rewrite;
 mod segment;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use self::cipher::KEY_VARIABLE;
 pub use self::journal::{NewState, StateJournal};
 pub use self::ledger::StateLedger;
+pub use self::rewrite::{Edit, merge, read_rows, rewrite};
 pub use self::segment::{SegmentReader, SegmentWriter};
-use crate::sink::{ObjectError, Objects};
+use crate::sink::{ObjectError, Objects, sha256_hex};
 
 /// Folder of the state files below the root.
 pub const STATE: &str = "_contactflow/state";
@@ -45,15 +51,23 @@ pub enum StateKind {
     Predictions,
     /// Texts that wait for a model.
     Texts,
+    /// What a model said of conversations.
+    Qualities,
 }
 
 impl StateKind {
+    /// True for what a model said.
+    pub fn is_of_a_model(self) -> bool {
+        matches!(self, Self::Predictions | Self::Qualities)
+    }
+
     /// Name of its folder.
     pub fn name(self) -> &'static str {
         match self {
             Self::Deliveries => "deliveries",
             Self::Predictions => "predictions",
             Self::Texts => "texts",
+            Self::Qualities => "qualities",
         }
     }
 }
@@ -100,9 +114,53 @@ pub enum StateError {
         /// How.
         detail: String,
     },
+    /// The key of the state is missing, no key, or another.
+    #[error("the key of the state (CONTACTFLOW_STATE_KEY): {problem}")]
+    Key {
+        /// What is wrong; never the key itself.
+        problem: String,
+    },
     /// Rows cannot be encoded.
     #[error("rows of the state cannot be encoded: {0}")]
     Encode(String),
+}
+
+/// Stores the rows of `writer` as one file, encrypted where there is a key; none without rows.
+fn store(
+    objects: &dyn Objects,
+    kind: StateKind,
+    model_id: Option<String>,
+    path: String,
+    writer: &mut SegmentWriter,
+) -> Result<Option<StateFile>, StateError> {
+    let Some((body, rows)) = writer.finish()? else { return Ok(None) };
+    let body = cipher::seal(body)?;
+    let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
+    objects.put(&path, body)?;
+    Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id }))
+}
+
+/// Reads a state file as it was written.
+///
+/// # Errors
+/// [`StateError::Missing`], [`StateError::Damaged`], [`StateError::Key`], those of the store.
+fn fetch(objects: &dyn Objects, file: &StateFile) -> Result<Bytes, StateError> {
+    let Some(stored) = objects.get(&file.path)? else {
+        return Err(StateError::Missing { path: file.path.clone() });
+    };
+    if sha256_hex(&stored.body) != file.sha256 {
+        let detail = "its SHA-256 is not that of the manifest".to_owned();
+        return Err(StateError::Damaged { path: file.path.clone(), detail });
+    }
+    cipher::unseal(stored.body, &file.path)
+}
+
+/// What a state file holds, in the open, for a search; `body` as stored.
+///
+/// # Errors
+/// [`StateError::Key`].
+pub fn in_the_open(body: Bytes, path: &str) -> Result<Bytes, StateError> {
+    cipher::unseal(body, path)
 }
 
 /// Deletes state files that `live` does not name: an attempt that was not committed left them.

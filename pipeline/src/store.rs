@@ -8,7 +8,6 @@ use std::fs::File;
 use std::future::Future;
 use std::io::{Seek, Write};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -18,27 +17,15 @@ use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::local::LocalFileSystem;
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    BackoffConfig, ClientConfigKey, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, RetryConfig,
-};
+use object_store::{GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode};
 use url::Url;
 
 pub use self::error::StoreError;
-use self::error::{innermost, redacted};
+use self::error::{Refusal, innermost, redacted, refusal};
+use self::retry::{CLIENT_TIMEOUTS, bounded, persistently, retries};
 
-/// Longest wait for one answer of a store, retries included: a dead endpoint is an error after this long.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(18);
-/// No retry starts later than this after the first attempt of a request.
-const RETRY_TIMEOUT: Duration = Duration::from_secs(8);
 /// Larger objects are uploaded in parts of this size, so that a slow line does not run into the timeout of a request.
 const PART_BYTES: usize = 8 << 20;
-
-/// Timeouts of one attempt. `Timeout` bounds a whole download, so it is long; `ReadTimeout` is what notices silence.
-const CLIENT_TIMEOUTS: [(ClientConfigKey, &str); 3] = [
-    (ClientConfigKey::ConnectTimeout, "4 seconds"),
-    (ClientConfigKey::ReadTimeout, "8 seconds"),
-    (ClientConfigKey::Timeout, "1 hour"),
-];
 
 /// The runtime that all requests to stores share: two threads, which mostly wait.
 ///
@@ -102,6 +89,12 @@ impl Root {
         Ok(Self { store, prefix, url, base })
     }
 
+    /// The root `prefix` of a store that the caller has opened and calls `base` (scheme and bucket, without a slash).
+    pub fn over(store: Arc<dyn ObjectStore>, base: &str, prefix: &str) -> Self {
+        let prefix = Path::from(prefix);
+        Self { store, url: printable(base, &prefix), prefix, base: base.to_owned() }
+    }
+
     fn open_local(path: &std::path::Path, create: bool) -> Result<Self, StoreError> {
         let shown = path.display().to_string();
         let disk = |error: std::io::Error| StoreError::LocalDisk { path: shown.clone(), detail: error.to_string() };
@@ -138,8 +131,19 @@ impl Root {
     /// # Errors
     /// [`StoreError::Missing`] when there is none; otherwise what keeps the store from answering.
     pub fn get(&self, path: &Path) -> Result<Bytes, StoreError> {
-        let answer = runtime().block_on(async { bounded(self.store.get(path)).await?.bytes().await });
-        answer.map_err(|error| self.failed(path, &error))
+        self.get_with_meta(path).map(|(content, _)| content)
+    }
+
+    /// The content of an object, and its size and version.
+    ///
+    /// # Errors
+    /// As [`Root::get`].
+    pub fn get_with_meta(&self, path: &Path) -> Result<(Bytes, ObjectMeta), StoreError> {
+        self.ask(path, || async {
+            let answer = bounded(self.store.get(path)).await?;
+            let meta = answer.meta.clone();
+            Ok((answer.bytes().await?, meta))
+        })
     }
 
     /// The content of an object as a file: the local file itself, or a copy in an unlinked temporary file, so that
@@ -148,21 +152,23 @@ impl Root {
     /// # Errors
     /// As [`Root::get`], and [`StoreError::LocalDisk`] when the copy fails.
     pub fn get_file(&self, path: &Path) -> Result<File, StoreError> {
-        runtime().block_on(async {
-            let answer = bounded(self.store.get(path)).await;
-            let answer = answer.map_err(|error| self.failed(path, &error))?;
-            let mut chunks = match answer.payload {
-                GetResultPayload::File(file, _) => return Ok(file),
+        self.ask(path, || async {
+            let mut chunks = match bounded(self.store.get(path)).await?.payload {
+                GetResultPayload::File(file, _) => return Ok(Ok(file)),
                 GetResultPayload::Stream(chunks) => chunks,
             };
-            let mut copy = tempfile::tempfile().map_err(scratch)?;
+            let mut copy = match tempfile::tempfile() {
+                Ok(copy) => copy,
+                Err(error) => return Ok(Err(error)),
+            };
             while let Some(chunk) = chunks.next().await {
-                let chunk = chunk.map_err(|error| self.failed(path, &error))?;
-                copy.write_all(&chunk).map_err(scratch)?;
+                if let Err(error) = copy.write_all(&chunk?) {
+                    return Ok(Err(error));
+                }
             }
-            copy.rewind().map_err(scratch)?;
-            Ok(copy)
-        })
+            Ok(copy.rewind().map(|()| copy))
+        })?
+        .map_err(scratch)
     }
 
     /// Size and version of an object; none when there is no such object.
@@ -170,21 +176,22 @@ impl Root {
     /// # Errors
     /// What keeps the store from answering.
     pub fn head(&self, path: &Path) -> Result<Option<ObjectMeta>, StoreError> {
-        match runtime().block_on(bounded(self.store.head(path))) {
+        match self.ask(path, || bounded(self.store.head(path))) {
             Ok(meta) => Ok(Some(meta)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(error) => Err(self.failed(path, &error)),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    /// Writes an object, replacing one of the same name; readers see the old or the new content, nothing between.
+    /// Writes an object, replacing one of the same name; readers see the old or the new content, nothing between. Gives
+    /// the version it made, where the store tells one.
     ///
     /// # Errors
-    /// What keeps the store from storing it.
-    pub fn put(&self, path: &Path, content: Bytes) -> Result<(), StoreError> {
-        let done = runtime().block_on(async {
+    /// What keeps the store from storing it; it may have been stored all the same.
+    pub fn put(&self, path: &Path, content: Bytes) -> Result<Option<String>, StoreError> {
+        let written = self.ask(path, || async {
             if content.len() <= PART_BYTES {
-                return bounded(self.store.put(path, content.into())).await.map(drop);
+                return bounded(self.store.put(path, content.clone().into())).await;
             }
             let mut upload = bounded(self.store.put_multipart(path)).await?;
             let outcome = async {
@@ -192,7 +199,7 @@ impl Root {
                     let part = content.slice(start..content.len().min(start + PART_BYTES));
                     bounded(upload.put_part(part.into())).await?;
                 }
-                upload.complete().await.map(drop)
+                upload.complete().await
             }
             .await;
             if outcome.is_err() {
@@ -201,7 +208,33 @@ impl Root {
             }
             outcome
         });
-        done.map_err(|error| self.failed(path, &error))
+        written.map(|written| written.e_tag).map_err(StoreError::on_write)
+    }
+
+    /// Writes an object of at most a few MiB unless there is one of that name. Tells whether it holds `content` now, by
+    /// this write or by one that was made although its reply was lost: content that nobody else would write tells who
+    /// was first.
+    ///
+    /// # Errors
+    /// What keeps the store from storing it; it may have been stored all the same.
+    pub fn create(&self, path: &Path, content: &Bytes) -> Result<bool, StoreError> {
+        use object_store::Error;
+        let created = self.ask(path, || async {
+            let written = self.store.put_opts(path, content.clone().into(), PutMode::Create.into());
+            match bounded(written).await {
+                Ok(_) => Ok(true),
+                // Not made for certain only if the object does not hold it. S3 says 409 also where there is no object
+                // yet, while another write of it is on its way.
+                Err(error @ (Error::AlreadyExists { .. } | Error::Precondition { .. } | Error::Generic { .. })) => {
+                    match bounded(self.store.get(path)).await {
+                        Ok(standing) => Ok(standing.bytes().await? == *content),
+                        Err(_) => Err(error),
+                    }
+                }
+                Err(error) => Err(error),
+            }
+        });
+        created.map_err(StoreError::on_write)
     }
 
     /// Deletes an object; one that is not there counts as deleted.
@@ -209,24 +242,25 @@ impl Root {
     /// # Errors
     /// What keeps the store from deleting it.
     pub fn delete(&self, path: &Path) -> Result<(), StoreError> {
-        match runtime().block_on(bounded(self.store.delete(path))) {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(self.failed(path, &error)),
+        match self.ask(path, || bounded(self.store.delete(path))) {
+            Ok(()) | Err(StoreError::Missing { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
     /// Every object below the folder `under`, at any depth, sorted by path; none where there is no such folder.
     ///
     /// # Errors
-    /// What keeps the store from answering.
+    /// [`StoreError::Missing`] when there is no such bucket; otherwise what keeps the store from answering.
     pub fn list(&self, under: &Path) -> Result<Vec<ObjectMeta>, StoreError> {
-        let listed = runtime().block_on(async {
+        let listed = self.ask(under, || async {
             let mut found = Vec::new();
             let mut stream = self.store.list(Some(under).filter(|under| !under.is_root()));
             loop {
                 match bounded(stream.try_next()).await {
                     Ok(Some(meta)) => found.push(meta),
-                    Ok(None) | Err(object_store::Error::NotFound { .. }) => return Ok(found),
+                    Ok(None) => return Ok(found),
+                    Err(object_store::Error::NotFound { .. }) if self.is_local() => return Ok(found),
                     Err(object_store::Error::InvalidPath { source }) => {
                         tracing::warn!(error = %source, "a file whose name is no UTF-8 path was passed over");
                     }
@@ -234,15 +268,45 @@ impl Root {
                 }
             }
         });
-        let mut found = listed.map_err(|error| self.failed(under, &error))?;
+        let mut found = listed.map_err(StoreError::on_write)?;
         found.sort_by(|left, right| left.location.cmp(&right.location));
         Ok(found)
+    }
+
+    /// Deletes what writes that were cut off left below this root of the local disk: files under the names they have
+    /// until they are whole. Other stores show no such thing. Gives how many there were.
+    ///
+    /// # Errors
+    /// [`StoreError::LocalDisk`].
+    pub fn clear_partial_files(&self) -> Result<usize, StoreError> {
+        if !self.is_local() {
+            return Ok(0);
+        }
+        let path = LocalFileSystem::new().path_to_filesystem(&self.prefix);
+        let path = path.map_err(|error| self.failed(&self.prefix, &error))?;
+        let disk = |error: std::io::Error| StoreError::LocalDisk { path: self.url.clone(), detail: error.to_string() };
+        clear_partial_files(&path).map_err(disk)
+    }
+
+    /// Blocks for the answer to a request that may be repeated.
+    fn ask<T, F>(&self, path: &Path, mut attempt: impl FnMut() -> F) -> Result<T, StoreError>
+    where
+        F: Future<Output = object_store::Result<T>>,
+    {
+        // A disk does not get better by being asked again.
+        let answer = match self.is_local() {
+            true => runtime().block_on(attempt()),
+            false => runtime().block_on(persistently(attempt)),
+        };
+        answer.map_err(|error| self.failed(path, &error))
     }
 
     /// Translates an error at `path` to the decision it asks for.
     fn failed(&self, path: &Path, error: &object_store::Error) -> StoreError {
         let (url, detail) = (self.name_of(path), innermost(error));
         match error {
+            _ if refusal(error) == Some(Refusal::NoBucket) => StoreError::NoBucket { url },
+            _ if refusal(error) == Some(Refusal::Denied) => StoreError::Denied { url, detail },
             object_store::Error::NotFound { .. } => StoreError::Missing { url },
             object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
                 StoreError::Denied { url, detail }
@@ -280,30 +344,6 @@ fn remote_store(url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
     built.map_err(|error| StoreError::Configuration { url: url.to_string(), detail: innermost(&error) })
 }
 
-fn retries() -> RetryConfig {
-    RetryConfig {
-        backoff: BackoffConfig {
-            init_backoff: Duration::from_millis(100),
-            max_backoff: Duration::from_secs(2),
-            base: 2.0,
-        },
-        max_retries: 4,
-        retry_timeout: RETRY_TIMEOUT,
-    }
-}
-
-/// Gives up on an answer that takes longer than [`ANSWER_TIMEOUT`]: the retries bound single requests only, not the
-/// search for credentials before them.
-async fn bounded<T>(answer: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
-    match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-        Ok(answer) => answer,
-        Err(_) => Err(object_store::Error::Generic {
-            store: "remote store",
-            source: format!("no answer within {} s", ANSWER_TIMEOUT.as_secs()).into(),
-        }),
-    }
-}
-
 fn printable(base: &str, path: &Path) -> String {
     format!("{base}/{path}")
 }
@@ -316,6 +356,24 @@ fn scratch(error: std::io::Error) -> StoreError {
     StoreError::LocalDisk { path: std::env::temp_dir().display().to_string(), detail: error.to_string() }
 }
 
+/// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole.
+fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
+    let mut cleared = 0;
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+        if entry.file_type()?.is_dir() {
+            cleared += clear_partial_files(&entry.path())?;
+        } else if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            std::fs::remove_file(entry.path())?;
+            cleared += 1;
+        }
+    }
+    Ok(cleared)
+}
+
 mod error;
+mod retry;
 #[cfg(test)]
 mod tests;

@@ -10,11 +10,12 @@ use std::rc::Rc;
 use bytes::Bytes;
 use contactflow_operators::as_of::AsOf;
 use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
-use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::DimensionEvent;
-use contactflow_schemas::facts::{AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore};
+use contactflow_schemas::facts::{
+    AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, ModelEvaluation, TopicWindow,
+};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tables::Table;
@@ -34,7 +35,7 @@ use timely::progress::Antichain;
 
 use crate::sink::{
     EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_dimensions,
-    encode_facts, encode_kpi, encode_message_scores, encode_rejects,
+    encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_topics,
 };
 
 /// One shard per day: a day is written by the worker that keeps it.
@@ -116,6 +117,18 @@ impl Views {
         self.rows(Table::ConversationScores, rows, Box::new(encode_conversation_scores));
     }
 
+    /// Adds `topic_window`.
+    pub fn topics(&mut self, rows: Arranged<'_, RowTrace<TopicWindow>>) {
+        let windows = self.windows.clone();
+        self.rows(Table::TopicWindow, rows, Box::new(move |rows, model_id| encode_topics(rows, &windows, model_id)));
+    }
+
+    /// Adds `model_eval`.
+    pub fn evaluations(&mut self, rows: Arranged<'_, RowTrace<ModelEvaluation>>) {
+        let windows = self.windows.clone();
+        self.rows(Table::ModelEval, rows, Box::new(move |rows, model_id| encode_evaluations(rows, &windows, model_id)));
+    }
+
     /// Adds `anomaly_scores`.
     pub fn anomalies(&mut self, rows: Arranged<'_, RowTrace<AnomalyScore>>) {
         self.rows(Table::AnomalyScores, rows, Box::new(|rows, _| encode_anomalies(rows)));
@@ -189,8 +202,9 @@ struct CellView {
 }
 
 impl CellView {
-    /// The cells of one day.
+    /// The rows of one day. Cells finer than the table's rows lie one after the other.
     fn day(&self, day: i32) -> Vec<(Cell, Tally)> {
+        let Table::Kpi(grouping, _) = self.table else { return Vec::new() };
         let mut trace = self.trace.borrow_mut();
         let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
         let (mut cursor, storage) = cursor_list(batches);
@@ -198,17 +212,20 @@ impl CellView {
         let group = Group { tenant: least, channel: None, agent: None, team: None, queue: None };
         let first = Cell { day, window_start_ms: TimeMs::MIN, group };
         cursor.seek_key(&storage, &first);
-        let mut cells = Vec::new();
+        let mut rows: Vec<(Cell, Tally)> = Vec::new();
         while let Some(cell) = cursor.get_key(&storage).filter(|cell| cell.day == day) {
-            let cell = *cell;
-            let mut sum = TallyDiff::default();
-            cursor.map_times(&storage, |_, diff| sum.0.add(&diff.0));
-            if !sum.0.is_zero() {
-                cells.push((cell, sum.0));
+            let row = Cell { group: grouping.of(cell.group), ..*cell };
+            if rows.last().is_none_or(|(last, tally)| *last != row || tally.is_zero()) {
+                rows.pop_if(|(_, tally)| tally.is_zero());
+                rows.push((row, Tally::default()));
+            }
+            if let Some((_, sum)) = rows.last_mut() {
+                cursor.map_times(&storage, |_, diff| sum.add(&diff.0));
             }
             cursor.step_key(&storage);
         }
-        cells
+        rows.pop_if(|(_, tally)| tally.is_zero());
+        rows
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use crate::catalogue::{BUSINESS, CATALOGUE, Kpi, Shape};
 use crate::clock::TimeMs;
 use crate::histogram::{bucket_middle, bucket_of};
-use crate::tally::{KpiId, Slot, SlotKind, Tally};
+use crate::tally::{Entries, KpiId, Slot, SlotKind, Tally, sum_up};
 
 /// The percentiles published for durations.
 pub const PERCENTILES: [u64; 4] = [50, 90, 95, 99];
@@ -21,15 +21,25 @@ pub enum Number {
     Float(f64),
 }
 
-/// Which groups a roll-up merges.
+/// What a roll-up merges.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RollUp {
-    /// Over a longer window: what is counted per window stays out.
+    /// Shorter windows into a longer one: what is counted per window stays out.
     OverTime,
-    /// Over a coarser group at the same window.
+    /// Groups into a coarser one at the same window.
     OverGroup,
-    /// The same over few cells: durations keep their exact values, where the children have them.
-    OverGroupExactly,
+}
+
+impl RollUp {
+    /// Whether a parent gains what its child gains of this KPI.
+    pub fn takes(self, kpi: KpiId) -> bool {
+        self == Self::OverGroup || shape(kpi).adds_up_over_time()
+    }
+}
+
+/// The shape of a KPI or of its twin in business time.
+fn shape(kpi: KpiId) -> Shape {
+    CATALOGUE[(kpi & !BUSINESS) as usize].shape
 }
 
 /// One published column of a KPI.
@@ -64,30 +74,43 @@ pub struct DurationSummary {
 
 /// What the tally of a child cell adds to its parent.
 pub fn roll_up(child: &Tally, how: RollUp) -> Tally {
-    if how == RollUp::OverGroupExactly {
-        return child.clone();
-    }
-    let entries = child.entries();
-    let mut parent = Vec::with_capacity(entries.len() + 8);
-    let mut rest = entries;
-    while let Some(&(slot, _)) = rest.first() {
-        let kpi = slot.kpi();
-        let length = rest.partition_point(|&(slot, _)| slot.kpi() == kpi);
-        let (own, others) = rest.split_at(length);
-        rest = others;
-        match CATALOGUE[(kpi & !BUSINESS) as usize].shape {
-            shape if how == RollUp::OverTime && !shape.adds_up_over_time() => {}
-            Shape::Duration | Shape::Oldest => roll_up_duration(kpi, own, &mut parent),
-            _ => parent.extend_from_slice(own),
-        }
-    }
+    let mut parent = Vec::new();
+    roll_up_change(&Tally::default(), &child.entries(), &mut parent);
+    parent.retain(|(slot, _)| how.takes(slot.kpi()));
     Tally::from_entries(parent)
 }
 
-/// Count, sum, buckets and extremes of a duration in either form.
-fn roll_up_duration(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
-    add_up_duration(kpi, own, parent);
-    extremes(kpi, own, parent);
+fn has_extremes(kpi: KpiId) -> bool {
+    matches!(shape(kpi), Shape::Duration | Shape::Oldest)
+}
+
+/// The KPIs of a change whose extremes it may move, ascending.
+pub fn touched_extremes(change: &Tally) -> impl Iterator<Item = KpiId> {
+    change.kpis().filter(|kpi| has_extremes(*kpi))
+}
+
+/// Appends what a parent of [`RollUp::OverGroup`] gains when a child that held `before` (at least of
+/// [`touched_extremes`]) gains `change`, at the cost of the change. Entries may repeat; those that [`RollUp::takes`] are
+/// what a parent over time gains.
+pub fn roll_up_change(before: &Tally, change: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
+    for own in change.chunk_by(|(left, _), (right, _)| left.kpi() == right.kpi()) {
+        let kpi = own[0].0.kpi();
+        if !has_extremes(kpi) {
+            parent.extend_from_slice(own);
+            continue;
+        }
+        add_up_duration(kpi, own, parent);
+        if before.is_zero() {
+            extremes(kpi, own, 1, parent);
+            continue;
+        }
+        let mut entries = Vec::with_capacity(own.len() + 16);
+        before.entries_of(kpi).iter().for_each(|entry| entries.push(*entry));
+        extremes(kpi, &entries, -1, parent);
+        entries.extend_from_slice(own);
+        sum_up(&mut entries);
+        extremes(kpi, &entries, 1, parent);
+    }
 }
 
 /// What adds up of a duration: count, sum and buckets, made of exact values where the child has them.
@@ -111,59 +134,23 @@ fn add_up_duration(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)
     }
 }
 
-/// The least and the greatest value of a child, as one child of its parent.
-fn extremes(kpi: KpiId, own: &[(Slot, i64)], parent: &mut Vec<(Slot, i64)>) {
+/// The least and the greatest value of a child, as one child of its parent, `sign` times.
+fn extremes(kpi: KpiId, own: &[(Slot, i64)], sign: i64, parent: &mut Vec<(Slot, i64)>) {
     // Entries ascend by kind and then by value, so the first of a kind is the least and the last the greatest.
     let is_least = |slot: Slot| slot.is(SlotKind::Value) || slot.is(SlotKind::ChildMin);
     let is_greatest = |slot: Slot| slot.is(SlotKind::Value) || slot.is(SlotKind::ChildMax);
     let least = own.iter().find(|(slot, _)| is_least(*slot));
     let greatest = own.iter().rev().find(|(slot, _)| is_greatest(*slot));
-    parent.extend(least.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMin, slot.payload()), 1)));
-    parent.extend(greatest.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMax, slot.payload()), 1)));
-}
-
-/// The KPIs of a change whose extremes it may move, ascending.
-pub fn touched_extremes(change: &Tally) -> Vec<KpiId> {
-    let mut kpis: Vec<KpiId> = Vec::new();
-    for (slot, _) in change.entries() {
-        let kpi = slot.kpi();
-        let has_extremes = matches!(CATALOGUE[(kpi & !BUSINESS) as usize].shape, Shape::Duration | Shape::Oldest);
-        if has_extremes && kpis.last() != Some(&kpi) {
-            kpis.push(kpi);
-        }
-    }
-    kpis
-}
-
-/// What a parent gains when a child that held `before` (at least of [`touched_extremes`]) gains `change`: the same as the
-/// difference of the two [`roll_up`]s, at the cost of the change.
-pub fn roll_up_change(before: &Tally, change: &Tally, how: RollUp) -> Tally {
-    let mut parent = Vec::with_capacity(change.entries().len() + 8);
-    let mut rest = change.entries();
-    while let Some(&(slot, _)) = rest.first() {
-        let kpi = slot.kpi();
-        let (own, others) = rest.split_at(rest.partition_point(|&(slot, _)| slot.kpi() == kpi));
-        rest = others;
-        match CATALOGUE[(kpi & !BUSINESS) as usize].shape {
-            shape if how == RollUp::OverTime && !shape.adds_up_over_time() => {}
-            Shape::Duration | Shape::Oldest => {
-                let before = before.of_kpis(&[kpi]);
-                let mut after = before.clone();
-                after.add(&change.of_kpis(&[kpi]));
-                let mut gone = Vec::new();
-                extremes(kpi, before.entries(), &mut gone);
-                extremes(kpi, after.entries(), &mut parent);
-                parent.extend(gone.into_iter().map(|(slot, number)| (slot, -number)));
-                add_up_duration(kpi, own, &mut parent);
-            }
-            _ => parent.extend_from_slice(own),
-        }
-    }
-    Tally::from_entries(parent)
+    parent.extend(least.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMin, slot.payload()), sign)));
+    parent.extend(greatest.map(|(slot, _)| (Slot::new(kpi, SlotKind::ChildMax, slot.payload()), sign)));
 }
 
 /// Summarises a duration KPI of a cell, in whichever form the cell keeps it; none when nothing was measured.
 pub fn summarise(tally: &Tally, kpi: KpiId) -> Option<DurationSummary> {
+    summary(&tally.entries_of(kpi), kpi)
+}
+
+fn summary(tally: &Entries, kpi: KpiId) -> Option<DurationSummary> {
     let exact = tally.range(kpi, SlotKind::Value);
     if let (Some(first), Some(last)) = (exact.first(), exact.last()) {
         let count = exact.iter().map(|&(_, number)| number).sum();
@@ -264,6 +251,7 @@ pub static KPI_COLUMNS: LazyLock<Vec<KpiColumn>> = LazyLock::new(|| CATALOGUE.it
 
 /// Appends the published numbers of a cell, one per entry of [`KPI_COLUMNS`].
 pub fn publish(tally: &Tally, context: PublishContext, numbers: &mut Vec<Number>) {
+    let tally = &tally.entries();
     let count = |kpi| tally.get(Slot::new(kpi, SlotKind::Count, 0));
     let sum = |kpi| tally.get(Slot::new(kpi, SlotKind::Sum, 0));
     let total = |terms: &[(KpiId, i64)]| terms.iter().map(|&(kpi, sign)| sign * count(kpi)).sum();
@@ -273,8 +261,8 @@ pub fn publish(tally: &Tally, context: PublishContext, numbers: &mut Vec<Number>
             Shape::Count | Shape::CountPerWindow => numbers.push(Number::Int(count(id))),
             Shape::Quantity { scale } => numbers.extend(publish_quantity(count(id), sum(id), scale)),
             Shape::Duration => {
-                numbers.extend(publish_duration(summarise(tally, id)));
-                numbers.extend(publish_duration(summarise(tally, id | BUSINESS)));
+                numbers.extend(publish_duration(summary(tally, id)));
+                numbers.extend(publish_duration(summary(tally, id | BUSINESS)));
             }
             Shape::Mean { count: over, scale } => numbers.push(quotient(sum(id), count(over.unwrap_or(id)) * scale)),
             Shape::Ratio { part, whole, given } => {

@@ -104,7 +104,11 @@ fn a_change_rolls_up_to_the_difference_of_the_roll_ups() {
                 }
                 let mut expected = roll_up(&child, how);
                 expected.negate();
-                let found = roll_up_change(&child.of_kpis(&touched_extremes(&change)), &change, how);
+                let touched: Vec<KpiId> = touched_extremes(&change).collect();
+                let mut found = Vec::new();
+                roll_up_change(&child.of_kpis(&touched), &change.entries(), &mut found);
+                found.retain(|(slot, _)| how.takes(slot.kpi()));
+                let found = Tally::from_entries(found);
                 child.add(&change);
                 expected.add(&roll_up(&child, how));
                 assert_eq!(found, expected);

@@ -269,6 +269,62 @@ catalogue! {
         "Mean over cycles of the sentiment of the last quarter of customer messages less that of the first quarter";
     COVERAGE = ratio!(SCORED_TURNS / ELIGIBLE_TURNS), "coverage_ratio", "ratio 0..1",
         "Scored turns / eligible turns: how far the model has come";
+    TONE_CUSTOMER = Count, "tone_scored_customer_count", "1", "Customer messages whose emotion is known";
+    TONE_ANGRY_CUSTOMER = Count, "tone_angry_customer_count", "1", "Of these, the angry ones";
+    TONE_JOY_CUSTOMER = Count, "tone_joy_customer_count", "1", "Of these, the joyful ones";
+    TONE_OPTIMISM_CUSTOMER = Count, "tone_optimism_customer_count", "1", "Of these, the optimistic ones";
+    TONE_SADNESS_CUSTOMER = Count, "tone_sadness_customer_count", "1", "Of these, the sad ones";
+    OFFENSIVE_SCORED_CUSTOMER = Count, "offensive_scored_customer_count", "1",
+        "Customer messages of which it is known whether they are offensive";
+    TONE_OFFENSIVE_CUSTOMER = Count, "tone_offensive_customer_count", "1", "Of these, the offensive ones";
+    TONE_ANGRY_CUSTOMER_RATIO = ratio!(TONE_ANGRY_CUSTOMER / TONE_CUSTOMER), "tone_angry_customer_ratio",
+        "ratio 0..1", "Angry / customer messages whose emotion is known";
+    TONE_JOY_CUSTOMER_RATIO = ratio!(TONE_JOY_CUSTOMER / TONE_CUSTOMER), "tone_joy_customer_ratio",
+        "ratio 0..1", "Joyful / customer messages whose emotion is known";
+    TONE_OPTIMISM_CUSTOMER_RATIO = ratio!(TONE_OPTIMISM_CUSTOMER / TONE_CUSTOMER), "tone_optimism_customer_ratio",
+        "ratio 0..1", "Optimistic / customer messages whose emotion is known";
+    TONE_SADNESS_CUSTOMER_RATIO = ratio!(TONE_SADNESS_CUSTOMER / TONE_CUSTOMER), "tone_sadness_customer_ratio",
+        "ratio 0..1", "Sad / customer messages whose emotion is known";
+    TONE_OFFENSIVE_CUSTOMER_RATIO = ratio!(TONE_OFFENSIVE_CUSTOMER / OFFENSIVE_SCORED_CUSTOMER),
+        "tone_offensive_customer_ratio", "ratio 0..1", "Offensive / customer messages of which that is known";
+    TONE_AGENT = Count, "tone_scored_agent_count", "1", "Messages of agents whose emotion is known";
+    TONE_ANGRY_AGENT = Count, "tone_angry_agent_count", "1", "Of these, the angry ones";
+    TONE_JOY_AGENT = Count, "tone_joy_agent_count", "1", "Of these, the joyful ones";
+    TONE_OPTIMISM_AGENT = Count, "tone_optimism_agent_count", "1", "Of these, the optimistic ones";
+    TONE_SADNESS_AGENT = Count, "tone_sadness_agent_count", "1", "Of these, the sad ones";
+    OFFENSIVE_SCORED_AGENT = Count, "offensive_scored_agent_count", "1",
+        "Messages of agents of which it is known whether they are offensive";
+    TONE_OFFENSIVE_AGENT = Count, "tone_offensive_agent_count", "1", "Of these, the offensive ones";
+    TONE_ANGRY_AGENT_RATIO = ratio!(TONE_ANGRY_AGENT / TONE_AGENT), "tone_angry_agent_ratio", "ratio 0..1",
+        "Angry / messages of agents whose emotion is known";
+    TONE_JOY_AGENT_RATIO = ratio!(TONE_JOY_AGENT / TONE_AGENT), "tone_joy_agent_ratio", "ratio 0..1",
+        "Joyful / messages of agents whose emotion is known";
+    TONE_OPTIMISM_AGENT_RATIO = ratio!(TONE_OPTIMISM_AGENT / TONE_AGENT), "tone_optimism_agent_ratio", "ratio 0..1",
+        "Optimistic / messages of agents whose emotion is known";
+    TONE_SADNESS_AGENT_RATIO = ratio!(TONE_SADNESS_AGENT / TONE_AGENT), "tone_sadness_agent_ratio", "ratio 0..1",
+        "Sad / messages of agents whose emotion is known";
+    TONE_OFFENSIVE_AGENT_RATIO = ratio!(TONE_OFFENSIVE_AGENT / OFFENSIVE_SCORED_AGENT),
+        "tone_offensive_agent_ratio", "ratio 0..1", "Offensive / messages of agents of which that is known";
+    IMPROPER_REPLIES = Count, "improper_reply_count", "1",
+        "Replies that are offensive with at least the probability kpi.improper_threshold";
+    QUALITY_SCORED = Count, "quality_scored_count", "1", "Cycles whose quality is known, at their last turn";
+    QUALITY = Mean { count: Some(kpi::QUALITY_SCORED), scale: SCORE_SCALE as i64 }, "quality_score", "ratio 0..1",
+        "Mean quality of conversations: how likely the customer is satisfied";
+    QUALITY_RUBRIC = Count, "quality_rubric_count", "1", "Criteria of rubrics that people graded pass or fail";
+    QUALITY_RUBRIC_APPLICABLE = Count, "quality_rubric_applicable_milli", "1/1000", "Their weight";
+    QUALITY_RUBRIC_PASSED = Count, "quality_rubric_passed_milli", "1/1000", "Weight of those that passed";
+    QUALITY_RUBRIC_RATIO = ratio!(QUALITY_RUBRIC_PASSED / QUALITY_RUBRIC_APPLICABLE), "quality_rubric_ratio",
+        "ratio 0..1", "Weight of the criteria that passed / weight of those that apply, graded by people";
+    QUALITY_RUBRIC_AUTOMATIC = Count, "quality_rubric_automatic_count", "1",
+        "Criteria of rubrics that programs graded pass or fail";
+    QUALITY_RUBRIC_AUTOMATIC_APPLICABLE = Count, "quality_rubric_automatic_applicable_milli", "1/1000",
+        "Their weight";
+    QUALITY_RUBRIC_AUTOMATIC_PASSED = Count, "quality_rubric_automatic_passed_milli", "1/1000",
+        "Weight of those that passed";
+    QUALITY_RUBRIC_AUTOMATIC_RATIO =
+        ratio!(QUALITY_RUBRIC_AUTOMATIC_PASSED / QUALITY_RUBRIC_AUTOMATIC_APPLICABLE),
+        "quality_rubric_automatic_ratio", "ratio 0..1",
+        "Weight of the criteria that passed / weight of those that apply, graded by programs";
     LATENESS = Percentile99, "lateness_p99_ms", "ms", "99th percentile of ingest time less event time";
 }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeMs;
 use crate::dimension::Dimension;
-use crate::prediction::TextKey;
+use crate::prediction::{TextHead, TextKey};
 use crate::symbol::Symbol;
 
 /// Declares an enum of the event model together with the names its values have in the input.
@@ -336,8 +336,53 @@ pub enum Body {
     },
     /// `spam_marked` (true) and `spam_cleared` (false).
     Spam(bool),
+    /// `qa_label`, `score_label`: no event of the conversation, only about it.
+    Label(Box<Label>),
     /// Any other type of a conversation.
     Other(EventType),
+}
+
+/// What a rater says of a message or of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Label {
+    /// The message; empty for the conversation as a whole.
+    pub message_id: CompactString,
+    /// Criterion of the rubric, or name of a head.
+    pub label: Symbol,
+    /// Who says so.
+    pub rater: Option<Symbol>,
+    /// The agent it is about, where the label names one.
+    pub agent: Option<Symbol>,
+    /// What is said.
+    pub verdict: Verdict,
+}
+
+/// The value of a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Verdict {
+    /// A criterion of a rubric was met, or not.
+    Graded {
+        /// Met.
+        pass: bool,
+        /// How much the criterion weighs, thousandths.
+        weight_milli: i64,
+    },
+    /// A criterion of a rubric does not apply.
+    NotApplicable,
+    /// The true class of a message, for a head to be compared with.
+    Class(TextHead, Symbol),
+}
+
+named_enum! {
+    /// `value` of a rubric's label.
+    Grade {
+        /// Met.
+        Pass = "pass",
+        /// Not met.
+        Fail = "fail",
+        /// Does not apply.
+        NotApplicable = "na",
+    }
 }
 
 /// Where a row was read.
@@ -393,6 +438,16 @@ impl ConversationKey {
     /// A key that no other is less than, for ranges; it is no conversation.
     pub fn least() -> Self {
         Self { tenant: Symbol::least(), conversation: Symbol::least() }
+    }
+
+    /// The place of a tenant's labels that name a message and no conversation; no conversation has this id.
+    pub fn unplaced(tenant: Symbol) -> Self {
+        Self { tenant, conversation: Symbol::new("") }
+    }
+
+    /// True for [`Self::unplaced`].
+    pub fn is_unplaced(&self) -> bool {
+        self.conversation.as_str().is_empty()
     }
 
     /// A hash that is the same in every process, for routing.

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::TimeMs;
 use crate::event::{ConversationKey, mix};
-use crate::prediction::{Sentiment, TextKey};
+use crate::prediction::{SharedScores, TextHead, TextKey};
 use crate::symbol::Symbol;
+use crate::windows::Window;
 
 /// Whose KPIs a cell holds. What a table does not group by is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -220,7 +221,26 @@ pub struct Turn {
     pub queue: Option<Symbol>,
     /// Who spoke.
     pub speaker: Speaker,
+    /// It is a public human reply.
+    pub is_reply: bool,
+    /// Unicode characters of its text.
+    pub chars: u32,
     /// Its text.
+    pub text: TextKey,
+}
+
+/// A message whose true class a rater has told, for a head to be compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct LabelledText {
+    /// Tenant.
+    pub tenant: Symbol,
+    /// When the label was given.
+    pub time_ms: TimeMs,
+    /// The head.
+    pub head: TextHead,
+    /// The true class.
+    pub class: Symbol,
+    /// The text of the message.
     pub text: TextKey,
 }
 
@@ -231,10 +251,21 @@ pub struct MessageScore {
     pub day: i32,
     /// The message.
     pub turn: Turn,
-    /// Its sentiment; none when the model failed on it.
-    pub sentiment: Option<Sentiment>,
+    /// What the heads say of it; none when the model failed on it.
+    pub scores: Option<SharedScores>,
     /// Why the model failed.
     pub error: Option<String>,
+}
+
+/// How much a turn counted in the quality of its cycle.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TurnAttention {
+    /// When it was sent.
+    pub time_ms: TimeMs,
+    /// The event that created it.
+    pub event_id: compact_str::CompactString,
+    /// Its weight, units of 1/10 000; those of a cycle add up to 1.
+    pub weight: i32,
 }
 
 /// A scored cycle: a row of `conversation_scores`.
@@ -260,6 +291,50 @@ pub struct ConversationScore {
     pub last_sentiment: i64,
     /// Mean sentiment of the last quarter of turns minus the first quarter's, millionths.
     pub sentiment_shift_millionths: i64,
+    /// Quality of the conversation, units of 1/10 000; none before every turn is scored.
+    pub quality: Option<i32>,
+    /// Why there is none, where the model failed.
+    pub quality_error: Option<String>,
+    /// The turns that the quality was computed from, in order.
+    pub attention: Vec<TurnAttention>,
+}
+
+/// What customers write about on a channel in a window: a row of `topic_window`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct TopicWindow {
+    /// Local day of the window's start (its partition).
+    pub day: i32,
+    /// Start of the window.
+    pub window_start_ms: TimeMs,
+    /// Its width.
+    pub window: Window,
+    /// Tenant.
+    pub tenant: Symbol,
+    /// Channel.
+    pub channel: Symbol,
+    /// Intent.
+    pub intent: Symbol,
+    /// Customer messages of this intent.
+    pub messages: i64,
+    /// Customer messages of any intent.
+    pub all_messages: i64,
+    /// Customer messages of this intent in the window before.
+    pub messages_before: i64,
+    /// How many of `messages` are negative.
+    pub negative_messages: i64,
+}
+
+/// How well a head agrees with the labels of a day: rows of `model_eval`, one for each class and one for all of them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModelEvaluation {
+    /// Local day (its partition and window).
+    pub day: i32,
+    /// Tenant.
+    pub tenant: Symbol,
+    /// The head.
+    pub head: TextHead,
+    /// How often each (true class, predicted class) came together, ascending by their names.
+    pub confusion: Vec<(Symbol, Symbol, i64)>,
 }
 
 /// One anomaly score: a row of `anomaly_scores`.

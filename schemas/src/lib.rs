@@ -9,6 +9,7 @@ pub mod dimension;
 pub mod event;
 pub mod facts;
 pub mod histogram;
+pub mod masking;
 pub mod normalise;
 pub mod prediction;
 pub mod reject;

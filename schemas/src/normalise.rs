@@ -11,13 +11,16 @@ use crate::event::{
     ActorType, Body, ConversationKey, Delivery, DequeueReason, Direction, Event, EventKey, EventType, Origin,
     SegmentStep, Statement, Status, TextRef, TransferKind, Visibility, mix,
 };
+use crate::masking::{Masking, RawRow};
 use crate::prediction::{TextKey, TextRequest};
-use crate::reject::{Reason, Reject, RejectedRow, cut_raw};
+use crate::reject::{Reason, Reject, RejectedRow};
 use crate::symbol::Symbol;
 
 mod dimensions;
+mod labels;
 
 use self::dimensions::dimension;
+use self::labels::label;
 
 /// A valid row: the narrow delivery and, where it carries a text that may be scored, that text.
 #[derive(Clone, Debug)]
@@ -45,16 +48,16 @@ impl Problem {
     }
 }
 
-/// Normalises one row read at `origin`.
+/// Normalises one row read at `origin`; its text, or what becomes of it as a reject, is masked.
 ///
 /// # Errors
 /// The row for `rejected_events`, boxed because it is rare and large.
-pub fn normalise(row: &impl Row, origin: Origin) -> Result<Normalised, Box<RejectedRow>> {
-    deliver(row, origin).map_err(|problem| Box::new(rejected(row, origin, problem)))
+pub fn normalise(row: &impl Row, origin: Origin, masking: &Masking) -> Result<Normalised, Box<RejectedRow>> {
+    deliver(row, origin, masking).map_err(|problem| Box::new(rejected(row, origin, problem, masking)))
 }
 
 /// Builds the reject of a row from whatever of its identity can be read.
-fn rejected(row: &impl Row, origin: Origin, problem: Problem) -> RejectedRow {
+fn rejected(row: &impl Row, origin: Origin, problem: Problem, masking: &Masking) -> RejectedRow {
     let [tenant, source, event_id] =
         [Column::TenantId, Column::Source, Column::EventId].map(|column| required(row, column).ok());
     let key = match (&tenant, &source, &event_id) {
@@ -66,16 +69,16 @@ fn rejected(row: &impl Row, origin: Origin, problem: Problem) -> RejectedRow {
         row: origin.row,
         reason: problem.reason,
         field: problem.field.to_owned(),
-        message: problem.message,
+        message: masking.mask_message(&problem.message),
         tenant: tenant.map(|text| Symbol::new(&text)),
         source: source.map(|text| Symbol::new(&text)),
         event_id: event_id.map(Cow::into_owned),
-        raw: Some(cut_raw(row.raw().as_bytes())),
+        raw: Some(masking.mask_row(row.raw().as_bytes(), RawRow::Object)),
     };
     RejectedRow { key, version: integer(row, Column::SourceVersion).ok().flatten().unwrap_or(0), reject }
 }
 
-fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
+fn deliver(row: &impl Row, origin: Origin, masking: &Masking) -> Result<Normalised, Problem> {
     let content = check_types_and_hash(row)?;
     let tenant = required(row, Column::TenantId)?;
     let source = required(row, Column::Source)?;
@@ -93,6 +96,11 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let time_ms = event_time(row)?;
     let actor_type = parse_enum(row, Column::ActorType, ActorType::parse)?;
     if !event_type.needs_conversation() {
+        if let Some(label) = label(row, event_type)? {
+            let (conversation, event) = label.of(Symbol::new(&tenant), source, event_id, time_ms, actor_type, origin);
+            let statement = Statement::Happened(conversation, Box::new(event));
+            return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
+        }
         let dimension = dimension(row, event_type)?.map(Box::new);
         let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id, dimension };
         return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
@@ -100,7 +108,7 @@ fn deliver(row: &impl Row, origin: Origin) -> Result<Normalised, Problem> {
     let conversation = required(row, Column::ConversationId)?;
     let conversation = ConversationKey { tenant: Symbol::new(&tenant), conversation: Symbol::new(&conversation) };
     let mut message_text = None;
-    let body = body(row, event_type, &mut message_text)?;
+    let body = body(row, event_type, masking, &mut message_text)?;
     let event = Event {
         source,
         event_id,
@@ -190,11 +198,22 @@ fn is_retract(row: &impl Row) -> Result<bool, Problem> {
     }
 }
 
+/// A name for a message: quoted where it looks like one, for it may be a text in the wrong column.
+fn quoted(name: &str) -> String {
+    const NAME_BYTES_MAX: usize = 60;
+    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
+    if is_name && name.len() <= NAME_BYTES_MAX {
+        format!("{name:?}")
+    } else {
+        format!("that is written with these {} characters", name.chars().count())
+    }
+}
+
 fn event_type(row: &impl Row) -> Result<EventType, Problem> {
     let name = required(row, Column::EventType)?;
     EventType::parse(&name).ok_or_else(|| {
-        let shown: String = name.chars().take(60).collect();
-        Problem::new(Reason::UnknownEventType, Column::EventType, format!("the event model has no type {shown:?}"))
+        let message = format!("the event model has no type {}", quoted(&name));
+        Problem::new(Reason::UnknownEventType, Column::EventType, message)
     })
 }
 
@@ -250,13 +269,18 @@ fn parse_enum<T>(row: &impl Row, column: Column, parse: impl Fn(&str) -> Option<
         None => Ok(None),
         Some(name) if name.is_empty() => Ok(None),
         Some(name) => parse(&name).map(Some).ok_or_else(|| {
-            let shown: String = name.chars().take(60).collect();
-            Problem::new(Reason::UnknownEnum, column, format!("the event model has no {} {shown:?}", column.name()))
+            let message = format!("the event model has no {} {}", column.name(), quoted(&name));
+            Problem::new(Reason::UnknownEnum, column, message)
         }),
     }
 }
 
-fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextRequest>) -> Result<Body, Problem> {
+fn body(
+    row: &impl Row,
+    event_type: EventType,
+    masking: &Masking,
+    message_text: &mut Option<TextRequest>,
+) -> Result<Body, Problem> {
     Ok(match event_type {
         EventType::ConversationCreated => Body::Created,
         EventType::MessageCreated => Body::Message {
@@ -265,11 +289,11 @@ fn body(row: &impl Row, event_type: EventType, message_text: &mut Option<TextReq
             direction: parse_enum(row, Column::Direction, Direction::parse)?,
             visibility: parse_enum(row, Column::Visibility, Visibility::parse)?.unwrap_or(Visibility::Public),
             fallback: text(row, Column::ContentType)?.as_deref() == Some("fallback"),
-            text: take_text(row, message_text)?,
+            text: take_text(row, masking, message_text)?,
         },
         EventType::MessageEdited => Body::Edited {
             message_id: CompactString::from(required(row, Column::MessageId)?.as_ref()),
-            text: take_text(row, message_text)?,
+            text: take_text(row, masking, message_text)?,
         },
         EventType::MessageDeleted => Body::Deleted {
             message_id: CompactString::from(required(row, Column::MessageId)?.as_ref()),
@@ -334,13 +358,22 @@ fn not_negative(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> 
     }
 }
 
-fn take_text(row: &impl Row, message_text: &mut Option<TextRequest>) -> Result<Option<TextRef>, Problem> {
+/// The masked text, and what is kept of it: the hash of the masked text, the length of the text as it came.
+fn take_text(
+    row: &impl Row,
+    masking: &Masking,
+    message_text: &mut Option<TextRequest>,
+) -> Result<Option<TextRef>, Problem> {
     let Some(content) = text(row, Column::Text)?.filter(|content| !content.trim().is_empty()) else {
         return Ok(None);
     };
-    let key = TextKey::of(&content);
     let chars = u32::try_from(content.chars().count()).unwrap_or(u32::MAX);
-    *message_text = Some(TextRequest { key, text: content.into_owned() });
+    let masked = match masking.mask(&content) {
+        Cow::Borrowed(_) => content.into_owned(),
+        Cow::Owned(masked) => masked,
+    };
+    let key = TextKey::of(&masked);
+    *message_text = Some(TextRequest { key, text: masked });
     Ok(Some(TextRef { key, chars }))
 }
 

@@ -53,7 +53,7 @@ fn origin() -> Origin {
 }
 
 fn reason(changes: &[(&'static str, RawValue<'static>)]) -> (Reason, String) {
-    let rejected = normalise(&row(changes), origin()).expect_err("the row is bad");
+    let rejected = normalise(&row(changes), origin(), &Masking::default()).expect_err("the row is bad");
     assert_eq!((rejected.reject.file, rejected.reject.row), (origin().file, 7));
     assert!(rejected.reject.raw.is_some());
     (rejected.reject.reason, rejected.reject.field)
@@ -85,15 +85,15 @@ fn each_fault_has_its_reason_and_field() {
 
 #[test]
 fn a_redelivery_has_the_same_content_whatever_its_form() {
-    let first = normalise(&row(&[]), origin()).unwrap().delivery;
+    let first = normalise(&row(&[]), origin(), &Masking::default()).unwrap().delivery;
     let again = row(&[
         ("event_time", RawValue::Int(1_709_287_200_000)),
         ("ingest_time", text_value("2024-03-02T00:00:00Z")),
         ("source_version", RawValue::Int(0)),
     ]);
-    let again = normalise(&again, origin()).unwrap().delivery;
+    let again = normalise(&again, origin(), &Masking::default()).unwrap().delivery;
     assert_eq!((first.key, first.content), (again.key, again.content));
-    let changed = normalise(&row(&[("text", text_value("bye"))]), origin()).unwrap().delivery;
+    let changed = normalise(&row(&[("text", text_value("bye"))]), origin(), &Masking::default()).unwrap().delivery;
     assert_ne!(first.content, changed.content);
 }
 
@@ -103,7 +103,7 @@ fn a_retract_needs_its_identity_only() {
     for name in ["event_type", "event_time", "conversation_id"] {
         retract.values.remove(name);
     }
-    let delivery = normalise(&retract, origin()).unwrap().delivery;
+    let delivery = normalise(&retract, origin(), &Masking::default()).unwrap().delivery;
     assert!(matches!(delivery.statement, Statement::Retracted { .. }), "{delivery:?}");
 }
 
@@ -111,7 +111,7 @@ fn a_retract_needs_its_identity_only() {
 fn ratings_are_scaled_to_five() {
     let scaled = |rating, scale| {
         let changes = [("event_type", text_value("csat_rated")), ("rating", rating), ("rating_scale", scale)];
-        let statement = normalise(&row(&changes), origin()).unwrap().delivery.statement;
+        let statement = normalise(&row(&changes), origin(), &Masking::default()).unwrap().delivery.statement;
         let Statement::Happened(_, event) = statement else { panic!("{statement:?}") };
         let Body::Rated { csat_millionths, .. } = event.body else { panic!("{event:?}") };
         csat_millionths
@@ -125,7 +125,7 @@ fn ratings_are_scaled_to_five() {
 
 #[test]
 fn notes_and_bots_are_not_sent_to_the_model() {
-    let text = |changes: &[_]| normalise(&row(changes), origin()).unwrap().text;
+    let text = |changes: &[_]| normalise(&row(changes), origin(), &Masking::default()).unwrap().text;
     assert_eq!(text(&[]).unwrap().text, "hello");
     assert!(text(&[("visibility", text_value("private"))]).is_none());
     assert!(text(&[("actor_type", text_value("bot"))]).is_none());

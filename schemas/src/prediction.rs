@@ -27,12 +27,19 @@ impl TextKey {
 }
 
 /// A text waiting for its prediction.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TextRequest {
     /// Content hash of `text`.
     pub key: TextKey,
-    /// The text itself; it lives only until it is scored.
+    /// The text itself, masked ([`masking`](crate::masking)); it lives only until it is scored.
     pub text: String,
+}
+
+/// Without the text, which belongs in no log.
+impl Debug for TextRequest {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("TextRequest").field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Sentiment of one text: class probabilities in units of 1/[`SCORE_SCALE`], summing to [`SCORE_SCALE`].
@@ -217,7 +224,88 @@ pub struct TextScores {
 /// Most highlights of a text.
 pub const HIGHLIGHTS_MAX: usize = 5;
 
+/// The scores of a text, kept once for all messages that have this text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "TextScores", into = "TextScores")]
+pub struct SharedScores(Arc<TextScores>);
+
+impl std::ops::Deref for SharedScores {
+    type Target = TextScores;
+
+    fn deref(&self) -> &TextScores {
+        &self.0
+    }
+}
+
+impl From<TextScores> for SharedScores {
+    fn from(scores: TextScores) -> Self {
+        Self(Arc::new(scores))
+    }
+}
+
+impl From<SharedScores> for TextScores {
+    fn from(scores: SharedScores) -> Self {
+        Arc::unwrap_or_clone(scores.0)
+    }
+}
+
+/// A head that gives a text one of several classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum TextHead {
+    /// Negative, neutral or positive.
+    Sentiment,
+    /// Anger, joy, optimism or sadness.
+    Emotion,
+    /// Offensive or not.
+    Offensive,
+    /// What the text is about.
+    Intent,
+}
+
+impl TextHead {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sentiment, Self::Emotion, Self::Offensive, Self::Intent];
+
+    /// The name used in tables and label events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sentiment => "sentiment",
+            Self::Emotion => "emotion",
+            Self::Offensive => "offensive",
+            Self::Intent => "intent",
+        }
+    }
+
+    /// The head with this name; `tone` is that of the emotion.
+    pub fn parse(name: &str) -> Option<Self> {
+        if name == "tone" {
+            return Some(Self::Emotion);
+        }
+        Self::ALL.into_iter().find(|head| head.as_str() == name)
+    }
+}
+
+/// Class of the offensive head for a text whose probability is at least one half.
+pub const OFFENSIVE: &str = "offensive";
+/// Its other class.
+pub const NOT_OFFENSIVE: &str = "not-offensive";
+
 impl TextScores {
+    /// More likely offensive than not; none without such a head.
+    pub fn is_offensive(&self) -> Option<bool> {
+        self.offensive.map(|probability| 2 * probability >= SCORE_SCALE)
+    }
+
+    /// The class that a head gives the text; none without that head.
+    pub fn class_of(&self, head: TextHead) -> Option<&'static str> {
+        match head {
+            TextHead::Sentiment => Some(self.sentiment.label().as_str()),
+            TextHead::Emotion => self.emotion.map(|emotion| emotion.label().as_str()),
+            TextHead::Offensive => self.is_offensive().map(|yes| if yes { OFFENSIVE } else { NOT_OFFENSIVE }),
+            TextHead::Intent => self.intent.map(|intent| intent.label.as_str()),
+        }
+    }
+
     /// Scores of a sentiment head alone.
     pub fn of_sentiment(sentiment: Sentiment) -> Self {
         Self {

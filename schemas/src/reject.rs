@@ -76,7 +76,8 @@ pub struct Reject {
     pub source: Option<Symbol>,
     /// `event_id`, where it could be read.
     pub event_id: Option<String>,
-    /// The row as it came, cut at [`RAW_BYTES_MAX`]; none where only its position is kept.
+    /// The row as it came, masked ([`Masking::mask_row`](crate::masking::Masking::mask_row)) and cut at [`RAW_BYTES_MAX`];
+    /// none where only its position is kept.
     pub raw: Option<String>,
 }
 
@@ -89,28 +90,4 @@ pub struct RejectedRow {
     pub version: i64,
     /// The table row.
     pub reject: Reject,
-}
-
-/// Cuts a raw row to [`RAW_BYTES_MAX`] bytes at a character boundary; bytes that are not UTF-8 become `U+FFFD`.
-pub fn cut_raw(raw: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&raw[..raw.len().min(RAW_BYTES_MAX)]);
-    let mut end = text.len().min(RAW_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn raw_rows_are_cut_at_a_character() {
-        let row = "é".repeat(RAW_BYTES_MAX);
-        let cut = cut_raw(row.as_bytes());
-        assert!(cut.len() <= RAW_BYTES_MAX);
-        assert!(cut.starts_with("éé"));
-        assert_eq!(cut_raw(b"ok \xff"), "ok \u{fffd}");
-    }
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::{DAY_MS, HOUR_MS};
+use crate::prediction::SCORE_SCALE;
 
 /// Thresholds of the KPIs; the numbers of rules are those of `pipeline/decisions/0001-kpi-fine-print.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,26 @@ pub struct KpiRules {
     /// How long an unresolved conversation counts in backlog, unassigned and unattended (rule 21), and a presence
     /// without news in available and staffed time (rule 44), ms.
     pub level_max_ms: i64,
+    /// A reply that is offensive with at least this probability is improper (rule 66).
+    pub improper_threshold: Probability,
+}
+
+/// A probability in units of 1/[`SCORE_SCALE`]; settings state it as a number from 0 to 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "f64", into = "f64")]
+pub struct Probability(pub i32);
+
+impl From<f64> for Probability {
+    fn from(probability: f64) -> Self {
+        // Out of range stays out of range, and is told as such.
+        Self((probability * f64::from(SCORE_SCALE)).round() as i32)
+    }
+}
+
+impl From<Probability> for f64 {
+    fn from(probability: Probability) -> Self {
+        f64::from(probability.0) / f64::from(SCORE_SCALE)
+    }
 }
 
 impl Default for KpiRules {
@@ -33,6 +54,7 @@ impl Default for KpiRules {
             service_level_within_ms: 20_000,
             short_abandon_ms: 5_000,
             level_max_ms: 30 * DAY_MS,
+            improper_threshold: Probability(7_000),
         }
     }
 }
@@ -54,6 +76,10 @@ impl KpiRules {
         .or_else(|| {
             let short = out_of_range(self.level_max_ms) || self.level_max_ms < HOUR_MS;
             short.then_some(("kpi.level_max_ms", "expected milliseconds from an hour up to ten years"))
+        })
+        .or_else(|| {
+            let out_of_range = !(0..=SCORE_SCALE).contains(&self.improper_threshold.0);
+            out_of_range.then_some(("kpi.improper_threshold", "expected a probability from 0 to 1"))
         })
     }
 }

@@ -20,6 +20,10 @@ pub enum Table {
     MessageScores,
     /// One row per scored conversation cycle.
     ConversationScores,
+    /// One row per intent, channel and window.
+    TopicWindow,
+    /// One row per head, day and class.
+    ModelEval,
     /// One row per scored KPI window.
     AnomalyScores,
     /// One row per input row that could not be used.
@@ -41,6 +45,8 @@ impl Table {
             Table::ConversationFacts,
             Table::MessageScores,
             Table::ConversationScores,
+            Table::TopicWindow,
+            Table::ModelEval,
             Table::AnomalyScores,
             Table::RejectedEvents,
             Table::Dimensions,
@@ -66,6 +72,8 @@ impl Table {
             Table::ConversationFacts => "conversation_facts",
             Table::MessageScores => "message_scores",
             Table::ConversationScores => "conversation_scores",
+            Table::TopicWindow => "topic_window",
+            Table::ModelEval => "model_eval",
             Table::AnomalyScores => "anomaly_scores",
             Table::RejectedEvents => "rejected_events",
             Table::Dimensions => "dimensions",
@@ -89,6 +97,8 @@ impl Table {
             Table::ConversationFacts => conversation_facts_fields(),
             Table::MessageScores => message_scores_fields(),
             Table::ConversationScores => conversation_scores_fields(),
+            Table::TopicWindow => topic_window_fields(),
+            Table::ModelEval => model_eval_fields(),
             Table::AnomalyScores => anomaly_scores_fields(),
             Table::RejectedEvents => rejected_events_fields(),
             Table::Dimensions => dimensions_fields(),
@@ -153,6 +163,12 @@ fn flag(name: &str, description: &str) -> Field {
 
 fn float(name: &str, nullable: bool, unit: &str, description: &str) -> Field {
     field(name, DataType::Float64, nullable, unit, description)
+}
+
+/// A list of structs, never null: without elements it is empty.
+fn list(name: &str, description: &str, fields: Vec<Field>) -> Field {
+    let element = Field::new("element", DataType::Struct(fields.into()), false);
+    field(name, DataType::List(Arc::new(element)), false, "", description)
 }
 
 fn kpi_fields(grouping: Grouping) -> Vec<Field> {
@@ -231,7 +247,8 @@ fn message_scores_fields() -> Vec<Field> {
         text("conversation_id", "Conversation"),
         count("cycle", "Cycle the message belongs to"),
         text("message_id", "Message"),
-        text("event_id", "Event that created the message"),
+        text("source", "Source system of the event that created the message"),
+        text("event_id", "That event"),
         time("sent_at", "When it was sent"),
         text("channel", "Channel of the conversation"),
         optional_text("agent_id", "Agent in charge, or the author of an agent's message"),
@@ -241,6 +258,23 @@ fn message_scores_fields() -> Vec<Field> {
         float("probability_negative", true, "ratio 0..1", "Calibrated probability"),
         float("probability_neutral", true, "ratio 0..1", "Calibrated probability"),
         float("probability_positive", true, "ratio 0..1", "Calibrated probability"),
+        optional_text("emotion", "anger, joy, optimism or sadness; null without such a head for the language"),
+        float("probability_anger", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_joy", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_optimism", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_sadness", true, "ratio 0..1", "Calibrated probability"),
+        float("probability_offensive", true, "ratio 0..1", "Calibrated probability; null without such a head"),
+        optional_text("intent", "What the message is about; null without such a head for the language"),
+        float("probability_intent", true, "ratio 0..1", "Calibrated probability of the intent"),
+        list(
+            "highlights",
+            "The tokens that drove the sentiment, in the order of the text",
+            vec![
+                count("char_start", "First character of the token, from 0"),
+                count("char_end", "One past its last character"),
+                float("weight", false, "score -1..1", "How much it moved the sentiment score"),
+            ],
+        ),
         optional_text("error", "Why the model could not score the message"),
         text("model_id", "Model that scored it"),
     ]
@@ -263,7 +297,58 @@ fn conversation_scores_fields() -> Vec<Field> {
             "score -2..2",
             "Mean of the last quarter of turns minus mean of the first quarter",
         ),
+        float("quality_score", true, "ratio 0..1", "How likely the customer is satisfied; null before all is scored"),
+        list(
+            "attention",
+            "The turns that drove quality_score, in order; their weights add up to 1",
+            vec![
+                text("event_id", "Event that created the message"),
+                time("sent_at", "When it was sent"),
+                float("weight", false, "ratio 0..1", "How much it counted"),
+            ],
+        ),
+        optional_text("quality_error", "Why the model could not score the conversation"),
         text("model_id", "Model that scored them"),
+    ]
+}
+
+fn topic_window_fields() -> Vec<Field> {
+    vec![
+        text("tenant_id", "Business that owns the conversations"),
+        text("channel", "Channel of the conversations"),
+        text("intent", "What the customer messages are about"),
+        text("window", "day, week or month"),
+        time("window_start", "Start of the window, inclusive"),
+        time("window_end", "End of the window, exclusive"),
+        count("messages_count", "Customer messages of this intent"),
+        float(
+            "share_ratio",
+            false,
+            "ratio 0..1",
+            "Share of the customer messages on the channel whose intent is known",
+        ),
+        field("change_count", DataType::Int64, false, "1", "messages_count less that of the window before"),
+        float("change_ratio", true, "1", "change_count / messages_count of the window before; null where that is 0"),
+        float("negative_ratio", false, "ratio 0..1", "Share of the messages of this intent that are negative"),
+        text("model_id", "Model that scored the messages"),
+    ]
+}
+
+fn model_eval_fields() -> Vec<Field> {
+    vec![
+        text("tenant_id", "Business that owns the conversations"),
+        text("head", "Head: sentiment, emotion, offensive or intent"),
+        optional_text("class", "Class the row is about; null for all of them together"),
+        time("window_start", "Start of the day in which the labels were given, inclusive"),
+        time("window_end", "End of that day, exclusive"),
+        count("n", "Labels compared; of a class, those that name it"),
+        count("predicted_count", "Messages that the head gives the class"),
+        count("correct_count", "Messages on which label and head agree"),
+        float("accuracy", true, "ratio 0..1", "correct_count / n over all classes; null for one class"),
+        float("precision", true, "ratio 0..1", "correct / predicted; over all classes, the mean of theirs"),
+        float("recall", true, "ratio 0..1", "correct / n; over all classes, the mean of theirs"),
+        float("f1", true, "ratio 0..1", "Harmonic mean of precision and recall; over all classes, the mean of theirs"),
+        text("model_id", "Model that was compared"),
     ]
 }
 

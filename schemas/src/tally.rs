@@ -8,8 +8,17 @@
 //! - *rolled up*: count, sum, one slot per bucket of a log-linear histogram, and one slot per distinct minimum and
 //!   maximum **of the child cells**. The minimum of a roll-up is the least of its children's minima, so it stays exact
 //!   under retraction without keeping every value.
+//!
+//! State is made of tallies, so they are kept packed: two to five bytes per entry instead of sixteen. Entries of one KPI
+//! and kind are a *run*, and runs that only one of two tallies has are copied as they are when the two are added.
+
+mod packed;
+
+use std::cell::RefCell;
 
 use serde::{Deserialize, Serialize};
+
+use self::packed::Run;
 
 /// Number of a KPI in the catalogue.
 pub type KpiId = u16;
@@ -41,7 +50,8 @@ const PAYLOAD_MASK: u64 = (1 << PAYLOAD_BITS) - 1;
 pub struct Slot(u64);
 
 impl Slot {
-    /// The slot of `kpi` of kind `kind` for `payload` (0 for counts and sums). Payloads beyond 44 bits saturate.
+    /// The slot of `kpi` (of 12 bits) of kind `kind` for `payload`, which is 0 for counts and sums. Payloads beyond 44
+    /// bits saturate.
     pub fn new(kpi: KpiId, kind: SlotKind, payload: u64) -> Self {
         Self((u64::from(kpi) << 48) | ((kind as u64) << PAYLOAD_BITS) | payload.min(PAYLOAD_MASK))
     }
@@ -65,140 +75,150 @@ impl Slot {
 /// A sparse vector of integers: an element of a commutative group, in canonical form.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Tally {
-    entries: Vec<(Slot, i64)>,
+    packed: Box<[u8]>,
+}
+
+thread_local! {
+    /// What a tally is packed into before its size is known.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Sorts entries, adds up those of one slot and drops zeros.
+pub fn sum_up(entries: &mut Vec<(Slot, i64)>) {
+    // Stable, because entries mostly are a few sorted lists one after the other.
+    entries.sort_by_key(|&(slot, _)| slot);
+    entries.dedup_by(|next, kept| {
+        let same = next.0 == kept.0;
+        if same {
+            kept.1 += next.1;
+        }
+        same
+    });
+    entries.retain(|&(_, number)| number != 0);
 }
 
 impl Tally {
     /// The tally with these entries, in any order and with repetitions.
     pub fn from_entries(mut entries: Vec<(Slot, i64)>) -> Self {
-        entries.sort_unstable_by_key(|&(slot, _)| slot);
-        entries.dedup_by(|next, kept| {
-            let same = next.0 == kept.0;
-            if same {
-                kept.1 += next.1;
-            }
-            same
-        });
-        entries.retain(|&(_, number)| number != 0);
-        Self { entries }
+        sum_up(&mut entries);
+        Self::build(|bytes| packed::pack(&entries, bytes))
+    }
+
+    fn build(pack: impl FnOnce(&mut Vec<u8>)) -> Self {
+        SCRATCH.with_borrow_mut(|scratch| {
+            scratch.clear();
+            pack(scratch);
+            Self { packed: scratch.as_slice().into() }
+        })
+    }
+
+    fn runs(&self) -> impl Iterator<Item = Run<'_>> {
+        packed::runs(&self.packed)
     }
 
     /// The entries, ascending by slot, none of them zero.
-    pub fn entries(&self) -> &[(Slot, i64)] {
-        &self.entries
+    pub fn entries(&self) -> Entries {
+        let mut entries = Entries::default();
+        self.unpack_into(&mut entries.0);
+        entries
+    }
+
+    /// Appends the entries, ascending by slot.
+    pub fn unpack_into(&self, entries: &mut Vec<(Slot, i64)>) {
+        self.runs().for_each(|run| run.unpack_into(entries));
+    }
+
+    /// The entries of one KPI.
+    pub fn entries_of(&self, kpi: KpiId) -> Entries {
+        let mut entries = Entries::default();
+        let runs = self.runs().skip_while(|run| run.kpi() < kpi).take_while(|run| run.kpi() == kpi);
+        runs.for_each(|run| run.unpack_into(&mut entries.0));
+        entries
+    }
+
+    /// The KPIs it says something of, ascending.
+    pub fn kpis(&self) -> impl Iterator<Item = KpiId> + '_ {
+        let mut last = None;
+        self.runs().map(|run| run.kpi()).filter(move |kpi| last.replace(*kpi) != Some(*kpi))
     }
 
     /// True for the group's identity.
     pub fn is_zero(&self) -> bool {
-        self.entries.is_empty()
+        self.packed.is_empty()
     }
 
     /// The number at `slot`.
     pub fn get(&self, slot: Slot) -> i64 {
-        self.entries.binary_search_by_key(&slot, |&(slot, _)| slot).map_or(0, |position| self.entries[position].1)
-    }
-
-    /// The entries of one KPI of one kind, ascending by payload.
-    pub fn range(&self, kpi: KpiId, kind: SlotKind) -> &[(Slot, i64)] {
-        let from = self.entries.partition_point(|&(slot, _)| slot < Slot::new(kpi, kind, 0));
-        let length = self.entries[from..].partition_point(|&(slot, _)| slot <= Slot::new(kpi, kind, PAYLOAD_MASK));
-        &self.entries[from..from + length]
+        self.entries_of(slot.kpi()).get(slot)
     }
 
     /// What it says of some KPIs, which are given ascending.
     pub fn of_kpis(&self, kpis: &[KpiId]) -> Tally {
-        let mut entries = Vec::new();
-        let mut rest = self.entries.as_slice();
-        for &kpi in kpis {
-            let from = rest.partition_point(|&(slot, _)| slot.kpi() < kpi);
-            rest = &rest[from..];
-            let length = rest.partition_point(|&(slot, _)| slot.kpi() == kpi);
-            entries.extend_from_slice(&rest[..length]);
-            rest = &rest[length..];
-        }
-        Self { entries }
+        Self::build(|bytes| {
+            let mut wanted = kpis.iter().peekable();
+            for run in self.runs() {
+                while wanted.next_if(|kpi| **kpi < run.kpi()).is_some() {}
+                match wanted.peek() {
+                    Some(kpi) if **kpi == run.kpi() => bytes.extend_from_slice(run.bytes()),
+                    Some(_) => {}
+                    None => break,
+                }
+            }
+        })
     }
 
     /// Adds `other`, removing what cancels.
     pub fn add(&mut self, other: &Tally) {
-        if other.entries.is_empty() {
+        if other.is_zero() {
             return;
         }
-        if self.entries.is_empty() {
-            self.entries.clone_from(&other.entries);
+        if self.is_zero() {
+            self.packed.clone_from(&other.packed);
             return;
         }
-        let mut merged = Vec::with_capacity(self.entries.len() + other.entries.len());
-        let (mut left, mut right) = (self.entries.as_slice(), other.entries.as_slice());
-        while let (Some(&(left_slot, left_number)), Some(&(right_slot, right_number))) = (left.first(), right.first()) {
-            match left_slot.cmp(&right_slot) {
-                std::cmp::Ordering::Less => {
-                    merged.push((left_slot, left_number));
-                    left = &left[1..];
-                }
-                std::cmp::Ordering::Greater => {
-                    merged.push((right_slot, right_number));
-                    right = &right[1..];
-                }
-                std::cmp::Ordering::Equal => {
-                    if left_number + right_number != 0 {
-                        merged.push((left_slot, left_number + right_number));
-                    }
-                    left = &left[1..];
-                    right = &right[1..];
-                }
-            }
-        }
-        merged.extend_from_slice(left);
-        merged.extend_from_slice(right);
-        // Exact fits cost a copy; a quarter of slack does not matter.
-        if merged.len() < merged.capacity() / 4 * 3 {
-            merged.shrink_to_fit();
-        }
-        self.entries = merged;
+        *self = Self::build(|bytes| packed::add(&self.packed, &other.packed, bytes));
     }
 
     /// Turns the tally into its inverse.
     pub fn negate(&mut self) {
-        for (_, number) in &mut self.entries {
+        let mut entries = self.entries().0;
+        for (_, number) in &mut entries {
             *number = -*number;
         }
+        *self = Self::build(|bytes| packed::pack(&entries, bytes));
+    }
+
+    /// Bytes of its packed form.
+    pub fn packed_bytes(&self) -> usize {
+        self.packed.len()
+    }
+}
+
+/// The entries of a [`Tally`], unpacked: ascending by slot, none of them zero.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entries(Vec<(Slot, i64)>);
+
+impl Entries {
+    /// The number at `slot`.
+    pub fn get(&self, slot: Slot) -> i64 {
+        self.0.binary_search_by_key(&slot, |&(slot, _)| slot).map_or(0, |position| self.0[position].1)
+    }
+
+    /// The entries of one KPI of one kind, ascending by payload.
+    pub fn range(&self, kpi: KpiId, kind: SlotKind) -> &[(Slot, i64)] {
+        let from = self.0.partition_point(|&(slot, _)| slot < Slot::new(kpi, kind, 0));
+        let length = self.0[from..].partition_point(|&(slot, _)| slot <= Slot::new(kpi, kind, PAYLOAD_MASK));
+        &self.0[from..from + length]
+    }
+}
+
+impl std::ops::Deref for Entries {
+    type Target = [(Slot, i64)];
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tally(entries: &[(u64, i64)]) -> Tally {
-        Tally::from_entries(
-            entries.iter().map(|&(value, number)| (Slot::new(3, SlotKind::Value, value), number)).collect(),
-        )
-    }
-
-    #[test]
-    fn it_is_a_commutative_group_in_canonical_form() {
-        let (a, b) = (tally(&[(5, 1), (9, 2)]), tally(&[(9, -2), (7, 4)]));
-        let (mut ab, mut ba) = (a.clone(), b.clone());
-        ab.add(&b);
-        ba.add(&a);
-        assert_eq!(ab, ba);
-        assert_eq!(ab.entries().len(), 2, "what cancels leaves no zero behind");
-        let mut inverse = ab.clone();
-        inverse.negate();
-        ab.add(&inverse);
-        assert!(ab.is_zero());
-    }
-
-    #[test]
-    fn ranges_hold_one_kpi_and_kind() {
-        let mut both = tally(&[(5, 1)]);
-        both.add(&Tally::from_entries(vec![
-            (Slot::new(3, SlotKind::Sum, 0), 7),
-            (Slot::new(4, SlotKind::Value, 1), 1),
-        ]));
-        assert_eq!(both.range(3, SlotKind::Value), &[(Slot::new(3, SlotKind::Value, 5), 1)]);
-        assert_eq!(both.get(Slot::new(3, SlotKind::Sum, 0)), 7);
-        assert!(both.range(5, SlotKind::Value).is_empty());
-    }
-}
+#[path = "tally_tests.rs"]
+mod tests;

@@ -8,19 +8,29 @@
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
+//! | [`fake_model`] | a model that says what letters say |
+//! | [`object_server`], [`stores`] | an S3 server with faults, and the other stores a job may write to |
+//! | [`kills`], [`disk_watch`] | the program killed at random moments |
+//! | [`program`] | the built program as a process |
 //! | [`runner`], [`product`], [`memory`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
 pub mod difference;
+pub mod disk_watch;
+pub mod fake_model;
 pub mod histories;
+pub mod kills;
 pub mod memory;
 pub mod model;
+pub mod object_server;
 pub mod oracle;
 pub mod product;
+pub mod program;
 pub mod property;
 pub mod runner;
 pub mod scenario;
 pub mod shared;
 pub mod shrink;
+pub mod stores;
 pub mod tables;

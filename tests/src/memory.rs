@@ -3,24 +3,37 @@
 //! What runs is the code of the job from the normalised row to the cell; what is left out are readers and sink, which
 //! other tests run. It is some ten times as fast, so that tens of thousands of histories can be tried.
 
+use crate::fake_model::{Heard, judge, signature};
 use crate::histories::Dice;
-use crate::model::{Cell as Value, Columns, FACTS, KPI_TABLES, REJECTS, Table, Tables, name};
-use crate::oracle::{Row, Scorer};
+use crate::model::{
+    CONVERSATION_SCORES, Cell as Value, Columns, FACTS, KPI_TABLES, MESSAGE_SCORES, MODEL_EVAL, REJECTS, TOPICS, Table,
+    Tables, name,
+};
+use crate::oracle::{self, Answer, Heads, Row, Scores};
 use crate::tables::read_rows;
 use anyhow::{Result, anyhow};
 use contactflow::kpis::{kpi_cells, measure};
-use contactflow::sink::{encode_facts, encode_rejects};
+use contactflow::sink::{
+    encode_conversation_scores, encode_evaluations, encode_facts, encode_message_scores, encode_rejects, encode_topics,
+};
 use contactflow::sources::normalise_line;
 use contactflow_operators::as_of::AsOf;
 use contactflow_operators::causes::Causes;
 use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
+use contactflow_operators::infer::{Backlog, Model, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::scores;
+use contactflow_operators::scores::{Asking, cycles, qualities, scores, topics};
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
-use contactflow_schemas::facts::{Cell, CycleFacts, Grouping};
-use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest, TextScores};
+use contactflow_schemas::facts::{
+    Cell, ConversationScore, CycleFacts, Grouping, MessageScore, ModelEvaluation, Speaker, TopicWindow,
+};
+use contactflow_schemas::masking::Masking;
+use contactflow_schemas::prediction::{
+    ConversationOutcome, ConversationPrediction, ConversationRequest, ConversationScoreKey, Emotion, IntentScore,
+    Outcome, Prediction, Quality, Sentiment, TextRequest, TextScores, TurnInput,
+};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
@@ -33,8 +46,9 @@ use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 use timely::dataflow::InputHandle;
-use timely::dataflow::operators::vec::Input;
+use timely::dataflow::operators::vec::{Input, ToStream};
 use timely::dataflow::operators::{Inspect, Probe};
+use timely::scheduling::SyncActivator;
 
 /// How the dataflow is run.
 #[derive(Clone, Debug)]
@@ -60,6 +74,12 @@ struct Collected {
     cells: HashMap<(Grouping, Window, Cell), Tally>,
     facts: HashMap<CycleFacts, isize>,
     rejects: HashMap<Reject, isize>,
+    messages: HashMap<MessageScore, isize>,
+    cycles: HashMap<ConversationScore, isize>,
+    topics: HashMap<TopicWindow, isize>,
+    evaluations: HashMap<ModelEvaluation, isize>,
+    /// Sequences of turns whose quality was asked for.
+    asked: BTreeSet<ConversationScoreKey>,
     as_of: AsOf,
 }
 
@@ -72,19 +92,31 @@ fn lock(shared: &Shared) -> std::sync::MutexGuard<'_, Collected> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The tables of these rows; `score` stands for the model.
+/// What judges whole conversations.
+pub type Judge = Arc<dyn Fn(&[Heard]) -> Option<oracle::Quality> + Send + Sync>;
+
+/// The tables of these rows; `heads` stands for the model of texts, [`judge`] for that of conversations.
 ///
 /// # Errors
 /// When the dataflow stops or makes tables that cannot be.
-pub fn tables(rows: &[Row], options: &MemoryOptions, score: Scorer) -> Result<Tables> {
-    let (incoming, predictions) = inputs(rows, score);
+pub fn tables(rows: &[Row], options: &MemoryOptions, heads: &dyn Heads) -> Result<Tables> {
+    tables_judged(rows, options, heads, &(Arc::new(judge) as Judge))
+}
+
+/// The same with another judge of conversations.
+///
+/// # Errors
+/// As [`tables`].
+pub fn tables_judged(rows: &[Row], options: &MemoryOptions, heads: &dyn Heads, judge: &Judge) -> Result<Tables> {
+    let (incoming, predictions) = inputs(rows, heads);
     let zone = Zone::parse(&options.time_zone).ok_or_else(|| anyhow!("unknown zone {}", options.time_zone))?;
     let windows = Windows::new(zone);
     let shared = Shared::default();
-    let (for_workers, in_windows) = (Arc::clone(&shared), windows.clone());
+    let (for_workers, in_windows, judge) = (Arc::clone(&shared), windows.clone(), Arc::clone(judge));
     let (workers, seed) = (options.workers, options.seed);
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
-        run(worker, &for_workers, &in_windows, &incoming, &predictions, seed);
+        let model = (predictions.as_slice(), &judge);
+        run(worker, &for_workers, &in_windows, &incoming, model, seed);
     });
     for result in guards.map_err(|error| anyhow!(error))?.join() {
         result.map_err(|error| anyhow!(error))?;
@@ -94,11 +126,11 @@ pub fn tables(rows: &[Row], options: &MemoryOptions, score: Scorer) -> Result<Ta
 }
 
 /// The rows as the job's readers would hand them on, and what the model says of their texts.
-fn inputs(rows: &[Row], score: Scorer) -> (Vec<Incoming>, Vec<Prediction>) {
+fn inputs(rows: &[Row], heads: &dyn Heads) -> (Vec<Incoming>, Vec<Prediction>) {
     let mut requests: Vec<TextRequest> = Vec::new();
     let incoming = rows.iter().map(|row| {
         let origin = Origin { file: Symbol::new(&row.file), row: row.position + 1 };
-        match normalise_line(row.line.to_string().as_bytes(), origin) {
+        match normalise_line(row.line.to_string().as_bytes(), origin, &Masking::OFF) {
             Ok(normalised) => {
                 requests.extend(normalised.text);
                 Incoming::Delivery(normalised.delivery)
@@ -109,11 +141,80 @@ fn inputs(rows: &[Row], score: Scorer) -> (Vec<Incoming>, Vec<Prediction>) {
     let incoming = incoming.collect();
     let mut seen = BTreeSet::new();
     let predictions = requests.into_iter().filter(|request| seen.insert(request.key)).filter_map(|request| {
-        let scores = score(&request.text)?;
-        let sentiment = Sentiment { negative: scores.negative, neutral: scores.neutral, positive: scores.positive };
-        Some(Prediction { key: request.key, outcome: Outcome::Scored(Box::new(TextScores::of_sentiment(sentiment))) })
+        let outcome = match heads.answer(&request.text) {
+            Answer::Scored(scores) => Outcome::Scored(Box::new(text_scores(&request.text, scores))),
+            Answer::Failed => Outcome::Failed("failed".to_owned()),
+            Answer::Pending => return None,
+        };
+        Some(Prediction { key: request.key, outcome })
     });
     (incoming, predictions.collect())
+}
+
+fn text_scores(text: &str, scores: Scores) -> TextScores {
+    let Scores { negative, neutral, positive, emotion, offensive, intent } = scores;
+    TextScores {
+        sentiment: Sentiment { negative, neutral, positive },
+        emotion: emotion.map(|[anger, joy, optimism, sadness]| Emotion { anger, joy, optimism, sadness }),
+        offensive,
+        intent: intent.map(|(label, probability)| IntentScore { label: Symbol::new(label), probability }),
+        vector: signature(text).to_vec().into(),
+        highlights: Vec::new(),
+    }
+}
+
+/// Answers the newest sequence first, now and then; no sequence comes twice.
+struct FakeJudge {
+    judge: Judge,
+    waiting: Vec<ConversationRequest>,
+    idle: usize,
+    shared: Shared,
+    wake: SyncActivator,
+}
+
+impl Model for FakeJudge {
+    type Request = ConversationRequest;
+
+    fn try_submit(&mut self, requests: Vec<ConversationRequest>) -> Result<(), Vec<ConversationRequest>> {
+        if self.waiting.len() > 3 {
+            return Err(requests);
+        }
+        for request in &requests {
+            let is_new = lock(&self.shared).asked.insert(request.key);
+            assert!(is_new, "a sequence of turns was asked for twice");
+        }
+        self.waiting.extend(requests);
+        Ok(())
+    }
+
+    fn drain(&mut self) -> Vec<ConversationPrediction> {
+        if !self.waiting.is_empty() {
+            let _ = self.wake.activate();
+        }
+        self.idle += 1;
+        if !self.idle.is_multiple_of(2) {
+            return Vec::new();
+        }
+        let answer = |request: ConversationRequest| {
+            let heard = |turn: &TurnInput| {
+                let TurnInput { vector, speaker, gap_ms, chars, .. } = turn;
+                let signature = [vector.as_slice()[0], vector.as_slice()[1]];
+                Heard { signature, by_agent: *speaker == Speaker::Agent, gap_ms: *gap_ms, chars: *chars }
+            };
+            let outcome = match (self.judge)(&request.turns.iter().map(heard).collect::<Vec<_>>()) {
+                Some(quality) => {
+                    ConversationOutcome::Scored(Quality { score: quality.score, attention: quality.attention })
+                }
+                None => ConversationOutcome::Failed("failed".to_owned()),
+            };
+            ConversationPrediction { key: request.key, outcome }
+        };
+        self.waiting.pop().map(answer).into_iter().collect()
+    }
+
+    fn in_flight(&self) -> usize {
+        self.waiting.len()
+    }
 }
 
 fn run(
@@ -121,7 +222,7 @@ fn run(
     shared: &Shared,
     windows: &Windows,
     incoming: &[Incoming],
-    predictions: &[Prediction],
+    (predictions, judge): (&[Prediction], &Judge),
     seed: u64,
 ) {
     let mut rows: InputHandle<Epoch, _> = InputHandle::new();
@@ -130,20 +231,48 @@ fn run(
         let net = deduplicate(scope.input_from(&mut rows), ());
         let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
-        let scores = scores(measured.conversations.turns, predictions, windows);
-        let cells =
-            kpi_cells(measured.contributions.concat(scores.contributions), measured.presence, windows, |_, _| true);
+        let (turns, rules) = (measured.conversations.turns, KpiRules::default());
+        let scores = scores(turns.clone(), measured.conversations.labelled, predictions, &rules, windows);
+        let asking = Asking { with_quality: true, round_of: |epoch| epoch / 3 };
+        let cycles = cycles(turns, scores.messages.clone(), asking, windows, Causes::default());
+        let (to, judge) = (Arc::clone(shared), Arc::clone(judge));
+        let known = Vec::new().to_stream(scope);
+        let answers = infer(cycles.requests, known, Backlog::default(), (), move |wake| FakeJudge {
+            judge,
+            waiting: Vec::new(),
+            idle: 0,
+            shared: to,
+            wake,
+        });
+        let quality = qualities(cycles.scores, answers, windows, Causes::default());
+        let contributions = measured.contributions.concat(scores.contributions);
+        let contributions = contributions.concat(cycles.contributions).concat(quality.contributions);
+        let cells = kpi_cells(contributions, measured.presence, windows, |_, _| true);
         let probe = timely::dataflow::ProbeHandle::new();
         for (grouping, window, cells) in cells.into_tables() {
             let to = Arc::clone(shared);
             let sink = move |(cell, _, diff): &(Cell, Epoch, contactflow_operators::difference::TallyDiff)| {
-                lock(&to).cells.entry((grouping, window, *cell)).or_default().add(&diff.0);
+                // Cells may be finer than the rows of their table.
+                let row = Cell { group: grouping.of(cell.group), ..*cell };
+                lock(&to).cells.entry((grouping, window, row)).or_default().add(&diff.0);
             };
             cells.as_collection(|cell, ()| *cell).inner.inspect(sink).probe_with(&probe);
         }
         let to = Arc::clone(shared);
         let facts = measured.conversations.facts.inner;
         facts.inspect(move |(row, _, diff)| add(&mut lock(&to).facts, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        let topics = topics(scores.messages.clone(), windows).inner;
+        topics.inspect(move |(row, _, diff)| add(&mut lock(&to).topics, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        let messages = scores.messages.inner;
+        messages.inspect(move |(row, _, diff)| add(&mut lock(&to).messages, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        let rows = quality.rows.inner;
+        rows.inspect(move |(row, _, diff)| add(&mut lock(&to).cycles, row, *diff)).probe_with(&probe);
+        let to = Arc::clone(shared);
+        let evaluations = scores.evaluations.inner;
+        evaluations.inspect(move |(row, _, diff)| add(&mut lock(&to).evaluations, row, *diff)).probe_with(&probe);
         let to = Arc::clone(shared);
         let rejects = net.rejects.concat(measured.conversations.rejects).inner;
         rejects.inspect(move |(row, _, diff)| add(&mut lock(&to).rejects, row, *diff)).probe_with(&probe);
@@ -200,6 +329,16 @@ fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
         tables.entry(Published::Kpi(grouping, window).name().to_owned()).or_default().insert(key, columns);
     }
     tables.insert(FACTS.to_owned(), read_rows(FACTS, encode_facts(standing(collected.facts))?)?);
+    let model = "fake";
+    let files = [
+        (MESSAGE_SCORES, encode_message_scores(standing(collected.messages), model)?),
+        (CONVERSATION_SCORES, encode_conversation_scores(standing(collected.cycles), model)?),
+        (TOPICS, encode_topics(standing(collected.topics), windows, model)?),
+        (MODEL_EVAL, encode_evaluations(standing(collected.evaluations), windows, model)?),
+    ];
+    for (name, file) in files {
+        tables.insert(name.to_owned(), read_rows(name, file)?);
+    }
     tables.insert(REJECTS.to_owned(), read_rows(REJECTS, encode_rejects(standing(collected.rejects))?)?);
     Ok(tables)
 }

@@ -35,6 +35,14 @@ pub type Tables = BTreeMap<String, Table>;
 pub const FACTS: &str = "conversation_facts";
 /// Rows that could not be used.
 pub const REJECTS: &str = "rejected_events";
+/// Scored messages.
+pub const MESSAGE_SCORES: &str = "message_scores";
+/// Scored cycles.
+pub const CONVERSATION_SCORES: &str = "conversation_scores";
+/// What customers write about.
+pub const TOPICS: &str = "topic_window";
+/// How well heads agree with labels.
+pub const MODEL_EVAL: &str = "model_eval";
 /// One hour.
 pub const HOUR_MS: i64 = 3_600_000;
 /// One day.
@@ -105,7 +113,7 @@ pub const KPI_TABLES: [KpiTable; 24] = kpi_tables!(
 /// Names of all the tables that the oracle knows.
 pub fn table_names() -> Vec<&'static str> {
     let mut names: Vec<&str> = KPI_TABLES.iter().map(|table| table.name).collect();
-    names.extend([FACTS, REJECTS]);
+    names.extend([FACTS, REJECTS, MESSAGE_SCORES, CONVERSATION_SCORES, TOPICS, MODEL_EVAL]);
     names
 }
 
@@ -117,6 +125,10 @@ pub fn key_columns(table: &str) -> &'static [&'static str] {
     match table {
         FACTS => &["tenant_id", "conversation_id", "cycle"],
         REJECTS => &["tenant_id", "source", "event_id", "reason"],
+        MESSAGE_SCORES => &["tenant_id", "source", "event_id"],
+        CONVERSATION_SCORES => &["tenant_id", "conversation_id", "cycle"],
+        TOPICS => &["tenant_id", "channel", "intent", "window", "window_start"],
+        MODEL_EVAL => &["tenant_id", "head", "class", "window_start"],
         _ => match KPI_TABLES.iter().find(|kpi| kpi.name == table).map(|kpi| kpi.by) {
             Some(By::AgentChannel) => &["tenant_id", "agent_id", "channel", "window_start"],
             Some(By::Agent) => &["tenant_id", "agent_id", "window_start"],
@@ -233,6 +245,15 @@ impl Cell {
         if count == 0 { Cell::Null } else { Cell::Float(sum / count as f64) }
     }
 
+    /// A list of structs, as it is compared: the values of each, one after the other.
+    pub fn list(elements: impl IntoIterator<Item = Vec<Cell>>) -> Cell {
+        let element = |values: Vec<Cell>| {
+            let values: Vec<String> = values.iter().map(Cell::to_string).collect();
+            format!("({})", values.join(", "))
+        };
+        Cell::Text(elements.into_iter().map(element).collect())
+    }
+
     /// Equal but for the last digits of a float, in which two ways of adding may differ.
     pub fn agrees_with(&self, other: &Cell) -> bool {
         match (self, other) {
@@ -308,7 +329,7 @@ mod tests {
 
     #[test]
     fn every_table_has_a_key() {
-        assert_eq!(table_names().len(), 26);
+        assert_eq!(table_names().len(), 30);
         assert!(table_names().iter().all(|table| !key_columns(table).is_empty()));
         assert_eq!(key_columns("kpi_team_channel_week"), ["tenant_id", "team_id", "channel", "window_start"]);
         assert!(key_columns("commits").is_empty());

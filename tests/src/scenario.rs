@@ -9,7 +9,8 @@
 //! | `absent` | list of `{table, key}`: no row has these values |
 //! | `row_counts` | table → number of its rows |
 //! | `same_as` | name of a scenario whose tables must be the same |
-//! | `scores` | text → `[negative, neutral, positive]` in 1/10,000; such a scenario is for the oracle alone |
+//! | `scores` | what a model says, in 1/10,000: text → `[negative, neutral, positive]`, or an object with that as `sentiment`, and `emotion` (`[anger, joy, optimism, sadness]`), `offensive`, `intent` (`[label, probability]`); or null, which it fails on |
+//! | `quality` | number of turns → what the model says of every conversation of so many, in 1/10,000 |
 //! | `time_zone` | IANA name of the time zone of the windows; UTC without it |
 //!
 //! A time is written as RFC 3339, everything else as in JSON.
@@ -17,7 +18,7 @@
 use crate::clock;
 use crate::difference::diff;
 use crate::model::{Cell, Columns, Tables, key_columns};
-use crate::oracle::{Row, Scores};
+use crate::oracle::{Answer, Heads, HeardTurn, Quality, Row, Scores};
 use crate::runner::rows_of_ndjson;
 use crate::tables::display_key;
 use anyhow::{Context, Result, bail, ensure};
@@ -35,7 +36,9 @@ pub struct Scenario {
     /// Its events.
     pub rows: Vec<Row>,
     /// What a model says of its texts; empty without one.
-    pub scores: BTreeMap<String, Scores>,
+    pub scores: BTreeMap<String, Answer>,
+    /// What it says of conversations, by their number of turns.
+    pub qualities: BTreeMap<usize, i32>,
     /// The time zone of the windows.
     pub time_zone: Tz,
     expected: Map<String, Value>,
@@ -66,29 +69,69 @@ pub fn load(folder: &Path, name: &str) -> Result<Scenario> {
     let expected: Value =
         serde_json::from_str(&read(".expected.json")?).with_context(|| format!("in {name}.expected.json"))?;
     let Value::Object(expected) = expected else { bail!("{name}.expected.json is no object") };
-    let known = ["why", "rows", "absent", "row_counts", "same_as", "scores", "time_zone"];
+    let known = ["why", "rows", "absent", "row_counts", "same_as", "scores", "quality", "time_zone"];
     for field in expected.keys() {
         ensure!(known.contains(&field.as_str()), "{name}.expected.json: unknown field {field}");
     }
     let scores = scores(expected.get("scores")).with_context(|| format!("scores of {name}.expected.json"))?;
+    let qualities = qualities(expected.get("quality")).with_context(|| format!("quality of {name}.expected.json"))?;
     let zone = expected.get("time_zone").map_or(Some("UTC"), Value::as_str).and_then(|zone| zone.parse().ok());
     let time_zone = zone.with_context(|| format!("{name}.expected.json: unknown time_zone"))?;
     let rows = rows_of_ndjson(&format!("{name}.ndjson"), &read(".ndjson")?);
-    Ok(Scenario { name: name.to_owned(), rows, scores, time_zone, expected })
+    Ok(Scenario { name: name.to_owned(), rows, scores, qualities, time_zone, expected })
 }
 
-fn scores(field: Option<&Value>) -> Result<BTreeMap<String, Scores>> {
+fn qualities(field: Option<&Value>) -> Result<BTreeMap<usize, i32>> {
+    let Some(field) = field else { return Ok(BTreeMap::new()) };
+    let one = |(turns, score): (&String, &Value)| {
+        let score = score.as_i64().and_then(|score| i32::try_from(score).ok()).context("a score is a number")?;
+        Ok((turns.parse().context("the number of turns")?, score))
+    };
+    field.as_object().context("not an object")?.iter().map(one).collect()
+}
+
+/// So many numbers.
+fn numbers<const N: usize>(value: &Value) -> Option<[i32; N]> {
+    let list = value.as_array()?.iter().map(|number| i32::try_from(number.as_i64()?).ok());
+    list.collect::<Option<Vec<i32>>>()?.try_into().ok()
+}
+
+fn answer(value: &Value) -> Option<Answer> {
+    if value.is_null() {
+        return Some(Answer::Failed);
+    }
+    let [negative, neutral, positive] = numbers(value).or_else(|| numbers(value.get("sentiment")?))?;
+    let intent = value
+        .get("intent")
+        .and_then(|intent| Some((crate::model::name(intent[0].as_str()?), i32::try_from(intent[1].as_i64()?).ok()?)));
+    Some(Answer::Scored(Scores {
+        negative,
+        neutral,
+        positive,
+        emotion: value.get("emotion").and_then(numbers),
+        offensive: value.get("offensive").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok()),
+        intent,
+    }))
+}
+
+impl Heads for Scenario {
+    fn answer(&self, text: &str) -> Answer {
+        self.scores.get(text).copied().unwrap_or(Answer::Pending)
+    }
+
+    /// All turns count the same.
+    fn quality(&self, turns: &[HeardTurn]) -> Option<Quality> {
+        let score = *self.qualities.get(&turns.len())?;
+        Some(Quality { score, attention: vec![10_000 / turns.len() as i32; turns.len()] })
+    }
+}
+
+fn scores(field: Option<&Value>) -> Result<BTreeMap<String, Answer>> {
     let Some(field) = field else { return Ok(BTreeMap::new()) };
     let texts = field.as_object().context("not an object")?;
     let one = |(text, value): (&String, &Value)| {
-        let number = |index: usize| value[index].as_i64().and_then(|number| i32::try_from(number).ok());
-        let (negative, neutral, positive) = (number(0), number(1), number(2));
-        match (negative, neutral, positive) {
-            (Some(negative), Some(neutral), Some(positive)) => {
-                Ok((text.clone(), Scores { negative, neutral, positive }))
-            }
-            _ => bail!("{text:?} has no three numbers"),
-        }
+        let answer = answer(value).with_context(|| format!("{text:?} has no three numbers"))?;
+        Ok((text.clone(), answer))
     };
     texts.iter().map(one).collect()
 }

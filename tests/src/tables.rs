@@ -66,7 +66,8 @@ fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
     let schema = batch.schema();
     let fields = schema.fields().iter().map(|field| field.name().as_str());
     // `date` is the partition; some writers repeat it in the file.
-    let is_value = |field: &&str| *field != "date" && !key_columns(name).contains(field);
+    // Which model it was is no matter of the oracle.
+    let is_value = |field: &&str| !["date", "model_id"].contains(field) && !key_columns(name).contains(field);
     let values: Vec<(&'static str, &ArrayRef)> = fields
         .zip(batch.columns())
         .filter(|(field, _)| is_value(field) && name != REJECTS)
@@ -134,6 +135,12 @@ fn cell(column: &ArrayRef, row: usize) -> Result<Cell> {
         DataType::Dictionary(_, _) => {
             let dictionary = column.as_any_dictionary();
             return cell(dictionary.values(), dictionary.normalized_keys()[row]);
+        }
+        DataType::List(_) => {
+            let list = column.as_list::<i32>().value(row);
+            let elements = list.as_struct();
+            let values = |at| elements.columns().iter().map(|column| cell(column, at)).collect::<Result<Vec<_>>>();
+            Cell::list((0..elements.len()).map(values).collect::<Result<Vec<_>>>()?)
         }
         other => bail!("a column of type {other} is not in the contract"),
     })

@@ -2,6 +2,7 @@
 //! every roll-up is the sum of its parts.
 
 use anyhow::Result;
+use contactflow_tests::fake_model::FakeModel;
 use contactflow_tests::histories::{Size, history};
 use contactflow_tests::memory::{MemoryOptions, tables};
 use contactflow_tests::model::{By, Cell, Columns, DAY_MS, FACTS, HOUR_MS, KPI_TABLES, Table, Tables};
@@ -35,7 +36,7 @@ fn total(table: &Table, column: &str) -> i64 {
 
 fn of_seed(seed: u64) -> Result<Tables> {
     let options = MemoryOptions { workers: 1 + seed as usize % 2, seed, time_zone: "UTC".to_owned() };
-    tables(&history(seed, Size::default()), &options, &|_| None)
+    tables(&history(seed, Size::default()), &options, &FakeModel)
 }
 
 /// Created = resolved + open + void, over all conversations that opened; levels count what is open now.

@@ -3,10 +3,11 @@
 
 use anyhow::{Result, ensure};
 use contactflow::ingest::IngestProgress;
-use contactflow::run::{Mode, RunSummary, Stop, run};
+use contactflow::run::{Basis, Mode, RunSummary, Stop, compare, run, status};
+use contactflow::settings::InferenceSettings;
 use contactflow_tests::bytes::differing_folders;
 use contactflow_tests::difference::diff;
-use contactflow_tests::histories::{Size, duplicated, reversed, shuffled, split};
+use contactflow_tests::histories::{Size, duplicated, history, reversed, shuffled, split};
 use contactflow_tests::model::KPI_TABLES;
 use contactflow_tests::oracle::Row;
 use contactflow_tests::product::Product;
@@ -78,7 +79,7 @@ fn a_run_after_every_file_gives_what_one_run_gives() -> Result<()> {
 fn a_start_with_nothing_new_changes_nothing() -> Result<()> {
     let product = Product::new()?;
     let (input, output) = (product.folder()?, product.folder()?.join("tables"));
-    let rows = contactflow_tests::histories::history(3, Size::default());
+    let rows = history(3, Size::default());
     write_files(&input, &to_files(&rows))?;
     run_once(&input, &output, &options(3, 2))?;
     let before = contactflow_tests::bytes::data_files(&output)?;
@@ -95,7 +96,7 @@ fn a_start_with_nothing_new_changes_nothing() -> Result<()> {
 fn a_damaged_state_is_told_and_nothing_is_written() -> Result<()> {
     let product = Product::new()?;
     let (input, output) = (product.folder()?, product.folder()?.join("tables"));
-    write_files(&input, &to_files(&contactflow_tests::histories::history(5, Size::default())))?;
+    write_files(&input, &to_files(&history(5, Size::default())))?;
     run_once(&input, &output, &options(5, 1))?;
     let before = contactflow_tests::bytes::data_files(&output)?;
     let folder = output.join("_contactflow/state/deliveries");
@@ -110,5 +111,43 @@ fn a_damaged_state_is_told_and_nothing_is_written() -> Result<()> {
     let error = run_once(&input, &output, &options(5, 1)).expect_err("gone").to_string();
     assert!(error.contains("is gone"), "{error}");
     assert_eq!(contactflow_tests::bytes::data_files(&output)?, before);
+    Ok(())
+}
+
+/// With the model that `make setup` provides.
+fn run_with_model(input: &Path, output: &Path, seed: u64, workers: usize) -> Result<RunSummary> {
+    let mut settings = Product::settings(&[input.to_path_buf()], output, &options(seed, workers));
+    settings.inference = InferenceSettings::default();
+    Ok(run(&settings, Mode::Once, &Arc::new(IngestProgress::default()), &Stop::default())?)
+}
+
+/// Predictions ever made, and texts that wait.
+fn predictions(output: &Path) -> Result<(u64, u64)> {
+    let [_, predictions, texts] = status(&output.display().to_string())?.state_rows;
+    Ok((predictions, texts))
+}
+
+#[test]
+fn a_text_is_scored_once_whatever_is_restarted() -> Result<()> {
+    let (product, seed) = (Product::new()?, 7);
+    let rows = history(seed, Size { conversations: 8, ..Size::default() });
+    let (plain_input, plain) = (product.folder()?, product.folder()?.join("tables"));
+    write_files(&plain_input, &to_files(&rows))?;
+    run_with_model(&plain_input, &plain, seed, 2)?;
+    let (all, waiting) = predictions(&plain)?;
+    assert!(all > 5 && waiting == 0, "{all} {waiting}");
+    run_with_model(&plain_input, &plain, seed, 1)?;
+    assert_eq!(predictions(&plain)?, (all, 0), "nothing is asked twice");
+
+    let (input, output) = (product.folder()?, product.folder()?.join("tables"));
+    for (number, file) in to_files(&split(&duplicated(&rows, seed), 3, seed)).into_iter().enumerate() {
+        write_files(&input, std::slice::from_ref(&file))?;
+        run_with_model(&input, &output, seed, [1, 4, 2][number % 3])?;
+        std::fs::remove_file(input.join(&file.0))?;
+    }
+    assert_eq!(predictions(&output)?, (all, 0), "of every distinct text one prediction");
+    assert_eq!(differing_folders(&plain, &output)?, Vec::<String>::new());
+    let (found, _) = compare(&output.display().to_string(), &Basis::State(Vec::new()), 2)?;
+    assert!(found.is_clean(), "scores are verified from the stored predictions: {found:?}");
     Ok(())
 }

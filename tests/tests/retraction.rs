@@ -3,6 +3,7 @@
 use anyhow::Result;
 use contactflow_tests::bytes::differing_folders;
 use contactflow_tests::difference::diff;
+use contactflow_tests::fake_model::FakeModel;
 use contactflow_tests::histories::{Dice, Size, history};
 use contactflow_tests::memory::{MemoryOptions, tables};
 use contactflow_tests::oracle::{Line, Row};
@@ -46,8 +47,8 @@ fn what_was_retracted_never_was() -> Result<()> {
     for seed in seeds(60) {
         let rows = history(seed, Size::default());
         let options = MemoryOptions { workers: 1 + seed as usize % 2, seed, time_zone: "UTC".to_owned() };
-        let expected = tables(&rows, &options, &|_| None)?;
-        let actual = tables(&with_passing_events(&rows, seed), &options, &|_| None)?;
+        let expected = tables(&rows, &options, &FakeModel)?;
+        let actual = tables(&with_passing_events(&rows, seed), &options, &FakeModel)?;
         let mut wrong = diff(&expected, &actual);
         wrong.extend(diff(&actual, &expected));
         assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.into_iter().take(20).collect::<Vec<_>>().join("\n"));

@@ -1,13 +1,14 @@
 //! The scenarios on the oracle: the hand-worked cells check the oracle before it checks anything else.
 
 use anyhow::Result;
+use contactflow_tests::memory::{Judge, MemoryOptions, tables_judged};
 use contactflow_tests::model::{Cell, Table, Tables};
-use contactflow_tests::oracle::Oracle;
+use contactflow_tests::oracle::{Oracle, Quality};
 use contactflow_tests::scenario::{Scenario, folder, load_all};
+use std::sync::Arc;
 
 fn by_oracle(scenario: &Scenario) -> Result<Tables> {
-    let score = |text: &str| scenario.scores.get(text).copied();
-    Ok(Oracle { score: &score, zone: scenario.time_zone, ..Oracle::default() }.tables(&scenario.rows))
+    Ok(Oracle { heads: scenario, zone: scenario.time_zone, ..Oracle::default() }.tables(&scenario.rows))
 }
 
 #[test]
@@ -17,6 +18,30 @@ fn every_scenario_holds_for_the_oracle() -> Result<()> {
     let mut wrong = Vec::new();
     for scenario in &scenarios {
         let found = scenario.check(&by_oracle(scenario)?, &by_oracle)?;
+        wrong.extend(found.into_iter().map(|line| format!("{}: {line}", scenario.name)));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// What needs a model runs on the dataflow in memory, with the answers given; all turns count the same in a quality.
+#[test]
+fn scored_scenarios_hold_in_memory() -> Result<()> {
+    let by_dataflow = |scenario: &Scenario| {
+        let options = MemoryOptions { workers: 2, seed: 7, time_zone: scenario.time_zone.name().to_owned() };
+        let qualities = scenario.qualities.clone();
+        let judge: Judge = Arc::new(move |turns| {
+            let score = *qualities.get(&turns.len())?;
+            Some(Quality { score, attention: vec![10_000 / turns.len() as i32; turns.len()] })
+        });
+        tables_judged(&scenario.rows, &options, scenario, &judge)
+    };
+    let scenarios = load_all(&folder())?;
+    let scored: Vec<&Scenario> = scenarios.iter().filter(|scenario| scenario.needs_scores()).collect();
+    assert!(scored.len() >= 6, "only {} scenarios have scores", scored.len());
+    let mut wrong = Vec::new();
+    for scenario in scored {
+        let found = scenario.check(&by_dataflow(scenario)?, &by_dataflow)?;
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", scenario.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

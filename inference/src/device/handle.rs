@@ -4,20 +4,20 @@ use std::collections::HashMap;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use contactflow_schemas::prediction::{Outcome, Prediction, TextKey, TextRequest};
+use contactflow_schemas::prediction::{Answer, KeyOf, Request, TextRequest};
 
 use crate::device::thread::{Message, Shared, Submission};
 
 /// What the device thread knows of a handle: where answers go and whom to wake.
-pub(crate) struct Mailbox {
-    answers: Mutex<Vec<Prediction>>,
+pub(crate) struct Mailbox<A> {
+    answers: Mutex<Vec<A>>,
     wake: Mutex<Box<dyn Fn() + Send>>,
 }
 
-impl Mailbox {
-    /// Makes `predictions` visible to the handle, then wakes its worker.
-    pub(crate) fn deliver(&self, predictions: Vec<Prediction>) {
-        locked(&self.answers).extend(predictions);
+impl<A> Mailbox<A> {
+    /// Makes `answers` visible to the handle, then wakes its worker.
+    pub(crate) fn deliver(&self, answers: Vec<A>) {
+        locked(&self.answers).extend(answers);
         self.wake();
     }
 
@@ -33,20 +33,20 @@ pub(crate) fn locked<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// A dataflow worker's access to the device thread it shares with others. Owned by that worker.
-pub struct DeviceHandle {
-    requests: SyncSender<Message>,
-    shared: Arc<Shared>,
-    mailbox: Arc<Mailbox>,
+pub struct DeviceHandle<R: Request = TextRequest> {
+    requests: SyncSender<Message<R>>,
+    shared: Arc<Shared<R>>,
+    mailbox: Arc<Mailbox<R::Answer>>,
     /// Unanswered requests: how often each key was submitted. This is what gets answered if the thread dies.
-    outstanding: HashMap<TextKey, u32>,
+    outstanding: HashMap<KeyOf<R>, u32>,
     in_flight: usize,
     in_flight_max: usize,
 }
 
-impl DeviceHandle {
+impl<R: Request> DeviceHandle<R> {
     pub(crate) fn new(
-        requests: SyncSender<Message>,
-        shared: Arc<Shared>,
+        requests: SyncSender<Message<R>>,
+        shared: Arc<Shared<R>>,
         in_flight_max: usize,
         wake: Box<dyn Fn() + Send>,
     ) -> Self {
@@ -62,14 +62,14 @@ impl DeviceHandle {
     ///
     /// # Errors
     /// Gives the requests back when the queue or the in-flight limit is full; try again after the next wake-up.
-    pub fn try_submit(&mut self, requests: Vec<TextRequest>) -> Result<(), Vec<TextRequest>> {
+    pub fn try_submit(&mut self, requests: Vec<R>) -> Result<(), Vec<R>> {
         if requests.is_empty() {
             return Ok(());
         }
         if self.in_flight > 0 && self.in_flight + requests.len() > self.in_flight_max {
             return Err(requests);
         }
-        let keys: Vec<TextKey> = requests.iter().map(|request| request.key).collect();
+        let keys: Vec<KeyOf<R>> = requests.iter().map(Request::key).collect();
         let submission = Submission { requests, mailbox: Arc::clone(&self.mailbox) };
         let died = match self.requests.try_send(Message::Score(submission)) {
             Ok(()) => false,
@@ -90,22 +90,22 @@ impl DeviceHandle {
     /// All answers that have arrived since the last call, in no particular order; never waits.
     ///
     /// If the device thread is gone, everything still unanswered comes back as failed, with the reason.
-    pub fn drain(&mut self) -> Vec<Prediction> {
+    pub fn drain(&mut self) -> Vec<R::Answer> {
         // Looked up first: a thread delivers nothing after it has said why it ended.
         let ended = self.shared.ended();
         let mut answers = std::mem::take(&mut *locked(&self.mailbox.answers));
         for answer in &answers {
             self.in_flight = self.in_flight.saturating_sub(1);
-            if let Some(count) = self.outstanding.get_mut(&answer.key) {
+            if let Some(count) = self.outstanding.get_mut(&answer.key()) {
                 *count -= 1;
                 if *count == 0 {
-                    self.outstanding.remove(&answer.key);
+                    self.outstanding.remove(&answer.key());
                 }
             }
         }
         if let Some(reason) = ended {
             for (key, count) in self.outstanding.drain() {
-                let failed = || Prediction { key, outcome: Outcome::Failed(reason.to_owned()) };
+                let failed = || R::Answer::failed(key, reason.to_owned());
                 answers.extend(std::iter::repeat_with(failed).take(count as usize));
             }
             self.in_flight = 0;
@@ -129,7 +129,7 @@ impl DeviceHandle {
     }
 }
 
-impl Drop for DeviceHandle {
+impl<R: Request> Drop for DeviceHandle<R> {
     fn drop(&mut self) {
         self.shared.unregister(&self.mailbox);
     }

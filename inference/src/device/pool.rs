@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
+use contactflow_schemas::prediction::{Request, TextRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::config::ModelConfig;
@@ -11,7 +12,8 @@ use crate::device::handle::DeviceHandle;
 use crate::device::placement::{Placement, cores};
 use crate::device::thread::{Message, Shared, run};
 use crate::error::{InferenceError, Result};
-use crate::scorer::{Scorer, TextScorer};
+use crate::precision::NumericProfile;
+use crate::scorer::{DeviceScorer, Scorer};
 
 /// Bounds of the queues around a device thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,16 +35,16 @@ impl Default for PoolLimits {
 
 /// The device threads of one process. Dropping it ends them after their current batch and waits for that; what is
 /// still unanswered then fails.
-pub struct DevicePool {
-    threads: Vec<DeviceThread>,
+pub struct DevicePool<R: Request = TextRequest> {
+    threads: Vec<DeviceThread<R>>,
     placement: Placement,
     limits: PoolLimits,
     model_id: String,
 }
 
-struct DeviceThread {
-    messages: SyncSender<Message>,
-    shared: Arc<Shared>,
+struct DeviceThread<R: Request> {
+    messages: SyncSender<Message<R>>,
+    shared: Arc<Shared<R>>,
     join: Option<JoinHandle<()>>,
 }
 
@@ -50,23 +52,27 @@ impl DevicePool {
     /// Loads the model of `config` on every device of `placement` and starts their threads.
     ///
     /// # Errors
-    /// The first error of any device, after all of them have finished loading; no thread is left running then.
+    /// Devices that would not compute alike; else the first error of any device, after all of them have finished loading,
+    /// and no thread is left running then.
     pub fn start(config: &ModelConfig, placement: Placement, limits: PoolLimits) -> Result<Self> {
         let devices = placement.devices().to_vec();
+        let profile = NumericProfile::of_all(&devices, config.precision)?;
         Self::start_with(placement, limits, |index| {
             let (config, device) = (config.clone(), devices[index]);
-            move || Scorer::load(&config, device).map(|scorer| (scorer.model_id().to_owned(), scorer))
+            move || Scorer::load(&config, device).map(|scorer| (format!("{}-{profile}", scorer.model_id()), scorer))
         })
     }
+}
 
-    /// As [`start`](Self::start) with scorers of the caller's making: `loader(i)` gives the function that loads the
+impl<R: Request> DevicePool<R> {
+    /// As [`start`](DevicePool::start) with scorers of the caller's making: `loader(i)` gives the function that loads the
     /// scorer of device `i`, on its thread, together with the model id.
     ///
     /// # Errors
-    /// As [`start`](Self::start).
+    /// As [`start`](DevicePool::start).
     pub fn start_with<S, L>(placement: Placement, limits: PoolLimits, loader: impl Fn(usize) -> L) -> Result<Self>
     where
-        S: TextScorer,
+        S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
         let zero = limits.in_flight_max == 0 || limits.queue_submissions_max == 0 || limits.batch_texts == 0;
@@ -93,12 +99,12 @@ impl DevicePool {
     ///
     /// `wake` is called on the device thread whenever answers are ready and when that thread ends; it must be quick and
     /// must not call the handle.
-    pub fn handle(&self, worker_index: usize, wake: Box<dyn Fn() + Send>) -> DeviceHandle {
+    pub fn handle(&self, worker_index: usize, wake: Box<dyn Fn() + Send>) -> DeviceHandle<R> {
         let thread = &self.threads[self.placement.device_of_worker(worker_index)];
         DeviceHandle::new(thread.messages.clone(), Arc::clone(&thread.shared), self.limits.in_flight_max, wake)
     }
 
-    /// Id of the model that all devices run.
+    /// Id of the model that all devices run, with its numeric profile at the end: `…-cpu-fp32`.
     pub fn model_id(&self) -> &str {
         &self.model_id
     }
@@ -109,7 +115,7 @@ impl DevicePool {
     }
 }
 
-impl DeviceThread {
+impl<R: Request> DeviceThread<R> {
     fn spawn<S, L>(
         index: usize,
         intra_op: usize,
@@ -118,7 +124,7 @@ impl DeviceThread {
         loaded: SyncSender<Result<String>>,
     ) -> Result<Self>
     where
-        S: TextScorer,
+        S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
         let (messages, receiver) = sync_channel(limits.queue_submissions_max);
@@ -146,7 +152,7 @@ impl DeviceThread {
     }
 }
 
-impl Drop for DevicePool {
+impl<R: Request> Drop for DevicePool<R> {
     fn drop(&mut self) {
         for thread in &self.threads {
             thread.shared.close();

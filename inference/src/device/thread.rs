@@ -6,35 +6,40 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use contactflow_schemas::prediction::{Outcome, Prediction, TextRequest};
+use contactflow_schemas::prediction::{Answer, Request};
 
 use crate::device::handle::{Mailbox, locked};
-use crate::scorer::TextScorer;
+use crate::scorer::DeviceScorer;
 
-/// Texts of one handle on their way to the model.
-pub(crate) struct Submission {
-    pub(crate) requests: Vec<TextRequest>,
-    pub(crate) mailbox: Arc<Mailbox>,
+/// Requests of one handle on their way to the model.
+pub(crate) struct Submission<R: Request> {
+    pub(crate) requests: Vec<R>,
+    pub(crate) mailbox: Arc<Mailbox<R::Answer>>,
 }
 
 /// What a device thread is told.
-pub(crate) enum Message {
-    /// Score these texts.
-    Score(Submission),
+pub(crate) enum Message<R: Request> {
+    /// Score these.
+    Score(Submission<R>),
     /// Wake up and look at [`Shared::close`].
     Close,
 }
 
 /// What a device thread, its handles and its pool have in common.
-#[derive(Default)]
-pub(crate) struct Shared {
+pub(crate) struct Shared<R: Request> {
     /// Why the thread ended; set after its last delivery.
     end: OnceLock<String>,
     closing: AtomicBool,
-    mailboxes: Mutex<Vec<Arc<Mailbox>>>,
+    mailboxes: Mutex<Vec<Arc<Mailbox<R::Answer>>>>,
 }
 
-impl Shared {
+impl<R: Request> Default for Shared<R> {
+    fn default() -> Self {
+        Self { end: OnceLock::new(), closing: AtomicBool::new(false), mailboxes: Mutex::default() }
+    }
+}
+
+impl<R: Request> Shared<R> {
     /// Why the thread ended, once it has.
     pub(crate) fn ended(&self) -> Option<&str> {
         self.end.get().map(String::as_str)
@@ -45,11 +50,11 @@ impl Shared {
         self.closing.store(true, Ordering::Release);
     }
 
-    pub(crate) fn register(&self, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn register(&self, mailbox: &Arc<Mailbox<R::Answer>>) {
         locked(&self.mailboxes).push(Arc::clone(mailbox));
     }
 
-    pub(crate) fn unregister(&self, mailbox: &Arc<Mailbox>) {
+    pub(crate) fn unregister(&self, mailbox: &Arc<Mailbox<R::Answer>>) {
         locked(&self.mailboxes).retain(|other| !Arc::ptr_eq(other, mailbox));
     }
 
@@ -69,7 +74,12 @@ impl Shared {
 }
 
 /// Scores submissions until the pool closes or the scorer panics; `batch_texts` bounds the texts gathered at a time.
-pub(crate) fn run(scorer: impl TextScorer, messages: Receiver<Message>, shared: &Shared, batch_texts: usize) {
+pub(crate) fn run<R: Request>(
+    scorer: impl DeviceScorer<R>,
+    messages: Receiver<Message<R>>,
+    shared: &Shared<R>,
+    batch_texts: usize,
+) {
     // The scorer is not used again after a panic, so nothing can see it half changed.
     let ended = catch_unwind(AssertUnwindSafe(|| serve(scorer, &messages, shared, batch_texts)));
     let reason = match ended {
@@ -83,8 +93,13 @@ pub(crate) fn run(scorer: impl TextScorer, messages: Receiver<Message>, shared: 
     shared.end(reason);
 }
 
-fn serve(mut scorer: impl TextScorer, messages: &Receiver<Message>, shared: &Shared, batch_texts: usize) {
-    let mut backlog: VecDeque<Submission> = VecDeque::new();
+fn serve<R: Request>(
+    mut scorer: impl DeviceScorer<R>,
+    messages: &Receiver<Message<R>>,
+    shared: &Shared<R>,
+    batch_texts: usize,
+) {
+    let mut backlog: VecDeque<Submission<R>> = VecDeque::new();
     while !shared.closing() {
         if backlog.is_empty() {
             match messages.recv() {
@@ -99,7 +114,7 @@ fn serve(mut scorer: impl TextScorer, messages: &Receiver<Message>, shared: &Sha
 }
 
 /// Adds what is waiting already, up to `batch_texts` texts; waits for nothing, so a lonely text is scored at once.
-fn gather(backlog: &mut VecDeque<Submission>, messages: &Receiver<Message>, batch_texts: usize) {
+fn gather<R: Request>(backlog: &mut VecDeque<Submission<R>>, messages: &Receiver<Message<R>>, batch_texts: usize) {
     let mut texts: usize = backlog.iter().map(|submission| submission.requests.len()).sum();
     while texts < batch_texts {
         match messages.try_recv() {
@@ -113,9 +128,9 @@ fn gather(backlog: &mut VecDeque<Submission>, messages: &Receiver<Message>, batc
 }
 
 /// Scores the first `batch_texts` texts of the backlog together and delivers the answers to where they belong.
-fn answer(scorer: &mut impl TextScorer, backlog: &mut VecDeque<Submission>, batch_texts: usize) {
+fn answer<R: Request>(scorer: &mut impl DeviceScorer<R>, backlog: &mut VecDeque<Submission<R>>, batch_texts: usize) {
     let mut requests = Vec::new();
-    let mut shares: Vec<(Arc<Mailbox>, usize)> = Vec::new();
+    let mut shares: Vec<(Arc<Mailbox<R::Answer>>, usize)> = Vec::new();
     while requests.len() < batch_texts
         && let Some(mut submission) = backlog.pop_front()
     {
@@ -131,13 +146,13 @@ fn answer(scorer: &mut impl TextScorer, backlog: &mut VecDeque<Submission>, batc
     let mut asked = requests.into_iter();
     for (mailbox, count) in shares {
         let answers = asked.by_ref().take(count).map(|request| match predictions.next() {
-            Some(prediction) if prediction.key == request.key => prediction,
+            Some(prediction) if prediction.key() == request.key() => prediction,
             _ => unanswered(&request),
         });
         mailbox.deliver(answers.collect());
     }
 }
 
-fn unanswered(request: &TextRequest) -> Prediction {
-    Prediction { key: request.key, outcome: Outcome::Failed("the model gave no answer to this text".to_owned()) }
+fn unanswered<R: Request>(request: &R) -> R::Answer {
+    R::Answer::failed(request.key(), "the model gave no answer to this request".to_owned())
 }

@@ -1,21 +1,25 @@
-//! The optimisation itself: epochs of AdamW over precomputed features, with early stopping.
+//! The optimisation of the neural branch: epochs of AdamW over precomputed features, with early stopping.
 //!
 //! All randomness (initial weights, order of batches, dropout) comes from one seeded generator of our own, so that
-//! a run does not depend on LibTorch's process-wide one.
+//! a run does not depend on LibTorch's process-wide one and can be taken up from a checkpoint.
+
+use std::path::Path;
 
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tch::nn::{self, OptimizerConfig};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Device, Reduction, Tensor};
 
 use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadMetadata, parameter_shapes};
-use crate::scorer::rows;
-use crate::training::Progress;
+use crate::head::{HeadMetadata, RecurrentBranch, parameter_shapes};
+use crate::quantise::softmax;
+use crate::text_encoder::rows;
+use crate::training::adamw::AdamW;
+use crate::training::checkpoint::{self, Progressed, Tensors};
 use crate::training::features::Features;
-use crate::training::metrics::ClassificationReport;
-use crate::training::train::TrainOptions;
+use crate::training::metrics::{ClassificationReport, mean_loss};
+use crate::training::options::TrainOptions;
+use crate::training::{EpochFigures, Progress};
 
 /// Gradients are scaled down to this norm: recurrent layers are prone to rare, huge ones.
 const GRADIENT_NORM_MAX: f64 = 1.0;
@@ -36,71 +40,65 @@ pub(crate) struct Dataset<'a> {
     pub(crate) validation: Vec<usize>,
 }
 
-/// The head of the best epoch and how it came about.
+/// The branch of the best epoch and how it came about.
 pub(crate) struct Fitted {
-    pub(crate) head: Head,
+    pub(crate) branch: RecurrentBranch,
     pub(crate) best_epoch: u32,
-    pub(crate) epochs: u32,
+    pub(crate) curve: Vec<EpochFigures>,
 }
 
-/// Trains a head; see [`TrainOptions`] for the knobs.
+/// Trains the neural branch of a head; see [`TrainOptions`] for the knobs. `class_weights` weigh the rows of each class in
+/// the loss; `run` names the run in checkpoints.
 pub(crate) fn fit(
     dataset: &Dataset<'_>,
-    metadata: HeadMetadata,
+    metadata: &HeadMetadata,
     options: &TrainOptions,
+    class_weights: &[f64],
+    run: &str,
     device: Device,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Fitted> {
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let store = nn::VarStore::new(device);
-    let parameters = initial_parameters(&store, &metadata, &mut rng)?;
-    let head = Head::from_parameters(metadata, shallow(&parameters), String::new())?;
-    let optimizer =
-        nn::AdamW { wd: options.weight_decay, ..Default::default() }.build(&store, options.learning_rate)?;
-    let weights = class_weights(dataset, head.metadata().labels.len(), options.class_weight_power, device)?;
-    let steps_per_epoch = dataset.training.len().div_ceil(options.batch_size);
-    let mut trainer = Trainer {
-        dataset,
-        options,
-        device,
-        head,
-        optimizer,
-        weights,
-        rng,
-        step: 0,
-        steps_max: steps_per_epoch * options.epochs_max as usize,
-    };
-    let mut best = (f64::NEG_INFINITY, 0, Vec::new());
-    let mut epochs = 0;
-    for epoch in 1..=options.epochs_max {
-        epochs = epoch;
+    let mut trainer = Trainer::new(dataset, metadata, options, class_weights, device)?;
+    if let Some(path) = &options.checkpoint {
+        trainer.take_up(path, run)?;
+    }
+    while trainer.goes_on() {
         let training_loss = trainer.epoch()?;
-        let report = trainer.validate()?;
-        let validation_macro_f1 = report.macro_f1;
-        progress(Progress::Epoch { epoch, epochs_max: options.epochs_max, training_loss, validation_macro_f1 });
-        if validation_macro_f1 > best.0 {
-            best = (validation_macro_f1, epoch, deep_copies(&parameters)?);
-        } else if epoch - best.1 >= options.patience_epochs {
-            break;
+        let (validation_loss, validation_macro_f1) = trainer.validate()?;
+        let epoch = trainer.curve.len() as u32 + 1;
+        let figures = EpochFigures { epoch, training_loss, validation_loss, validation_macro_f1 };
+        trainer.curve.push(figures);
+        progress(Progress::Epoch { epochs_max: options.epochs_max, figures });
+        if validation_macro_f1 > trainer.best_macro_f1 {
+            trainer.best_macro_f1 = validation_macro_f1;
+            trainer.best_epoch = epoch;
+            trainer.best = deep_copies(&trainer.parameters)?;
+        }
+        if let Some(path) = &options.checkpoint {
+            trainer.save(path, run)?;
         }
     }
-    let (_, best_epoch, snapshot) = best;
-    let head = Head::from_parameters(trainer.head.metadata().clone(), snapshot, String::new())?;
-    Ok(Fitted { head, best_epoch, epochs })
+    let branch = RecurrentBranch::from_parameters(trainer.best)?;
+    Ok(Fitted { branch, best_epoch: trainer.best_epoch, curve: trainer.curve })
 }
 
 /// Logits of the rows `members`, in their order.
 pub(crate) fn logits(
-    head: &Head,
+    branch: &RecurrentBranch,
     features: &Features,
     members: &[usize],
     batch_size: usize,
     device: Device,
 ) -> Result<Vec<Vec<f32>>> {
-    let mut all = Vec::with_capacity(members.len());
-    for chunk in members.chunks(batch_size.max(1)) {
-        let (hidden, mask) = features.batch(chunk, device)?;
-        all.extend(rows(&tch::no_grad(|| head.forward(&hidden, &mask))?, chunk.len())?);
+    // Rows of like length together, so that few are padded much.
+    let mut order: Vec<usize> = (0..members.len()).collect();
+    order.sort_by_key(|&place| features.tokens(members[place]));
+    let mut all = vec![Vec::new(); members.len()];
+    for places in order.chunks(batch_size.max(1)) {
+        let chunk: Vec<usize> = places.iter().map(|&place| members[place]).collect();
+        let (hidden, mask) = features.batch(&chunk, device)?;
+        let logits = rows(&tch::no_grad(|| branch.forward(&hidden, &mask, None))?, chunk.len())?;
+        places.iter().zip(logits).for_each(|(&place, row)| all[place] = row);
     }
     Ok(all)
 }
@@ -109,15 +107,104 @@ struct Trainer<'a> {
     dataset: &'a Dataset<'a>,
     options: &'a TrainOptions,
     device: Device,
-    head: Head,
-    optimizer: nn::Optimizer,
+    labels: &'a [String],
+    input_size: i64,
+    /// Leaves that record gradients; `branch` shares them.
+    parameters: Vec<Tensor>,
+    branch: RecurrentBranch,
+    optimizer: AdamW,
     weights: Tensor,
     rng: ChaCha8Rng,
-    step: usize,
-    steps_max: usize,
+    best: Vec<Tensor>,
+    best_macro_f1: f64,
+    best_epoch: u32,
+    curve: Vec<EpochFigures>,
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
+    fn new(
+        dataset: &'a Dataset<'a>,
+        metadata: &'a HeadMetadata,
+        options: &'a TrainOptions,
+        class_weights: &[f64],
+        device: Device,
+    ) -> Result<Self> {
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let parameters = initial_parameters(metadata, &mut rng, device)?;
+        let weights: Vec<f32> = class_weights.iter().map(|&weight| weight as f32).collect();
+        Ok(Self {
+            dataset,
+            options,
+            device,
+            labels: &metadata.labels,
+            input_size: metadata.input_size,
+            branch: RecurrentBranch::from_parameters(shallow(&parameters))?,
+            optimizer: AdamW::new(shallow(&parameters), options.weight_decay)?,
+            weights: Tensor::f_from_slice(&weights)?.f_to_device(device)?,
+            rng,
+            best: deep_copies(&parameters)?,
+            parameters,
+            best_macro_f1: f64::NEG_INFINITY,
+            best_epoch: 0,
+            curve: Vec::new(),
+        })
+    }
+
+    fn goes_on(&self) -> bool {
+        let epochs = self.curve.len() as u32;
+        epochs < self.options.epochs_max && epochs - self.best_epoch < self.options.patience_epochs.max(1)
+    }
+
+    fn steps_max(&self) -> usize {
+        self.dataset.training.len().div_ceil(self.options.batch_size) * self.options.epochs_max as usize
+    }
+
+    fn save(&self, path: &Path, run: &str) -> Result<()> {
+        let progressed = Progressed {
+            run: run.to_owned(),
+            steps: self.optimizer.steps,
+            rng_position: self.rng.get_word_pos().to_string(),
+            best_macro_f1_bits: self.best_macro_f1.to_bits(),
+            best_epoch: self.best_epoch,
+            curve_bits: checkpoint::to_bits(&self.curve),
+        };
+        let tensors = Tensors {
+            parameters: shallow(&self.parameters),
+            means: shallow(&self.optimizer.means),
+            squares: shallow(&self.optimizer.squares),
+            best: shallow(&self.best),
+        };
+        checkpoint::save(path, &progressed, &tensors)
+    }
+
+    /// Goes back to the state in the file, if there is one of this run.
+    fn take_up(&mut self, path: &Path, run: &str) -> Result<()> {
+        let shapes: Vec<Vec<i64>> = self.parameters.iter().map(Tensor::size).collect();
+        let Some((progressed, tensors)) = checkpoint::load(path, run, &shapes, self.device)? else { return Ok(()) };
+        let lists = [
+            (&mut self.parameters, tensors.parameters),
+            (&mut self.optimizer.means, tensors.means),
+            (&mut self.optimizer.squares, tensors.squares),
+            (&mut self.best, tensors.best),
+        ];
+        tch::no_grad(|| -> Result<()> {
+            for (own, stored) in lists {
+                for (own, stored) in own.iter_mut().zip(&stored) {
+                    own.f_copy_(stored)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.optimizer.steps = progressed.steps;
+        let position = progressed.rng_position.parse();
+        self.rng.set_word_pos(position.map_err(|error| crate::error::malformed(path, error))?);
+        self.best_macro_f1 = f64::from_bits(progressed.best_macro_f1_bits);
+        self.best_epoch = progressed.best_epoch;
+        self.curve = checkpoint::from_bits(&progressed.curve_bits);
+        tracing::info!(epochs = self.curve.len(), path = %path.display(), "training goes on from its checkpoint");
+        Ok(())
+    }
+
     /// One pass over the training part; returns the mean loss.
     fn epoch(&mut self) -> Result<f64> {
         let batches = self.shuffled_batches();
@@ -141,15 +228,14 @@ impl Trainer<'_> {
     }
 
     fn train_batch(&mut self, members: &[usize]) -> Result<f64> {
-        self.optimizer.set_lr(self.options.learning_rate * schedule(self.step, self.steps_max));
-        self.step += 1;
+        let learning_rate = self.options.learning_rate * schedule(self.optimizer.steps as usize, self.steps_max());
         let (hidden, mask) = self.dataset.features.batch(members, self.device)?;
-        let (batch, size) = (members.len() as i64, self.head.metadata().input_size);
+        let batch = members.len() as i64;
         // The same mask at every step of a row: dropping other units at each step would erase what the LSTM carries.
-        let input_scale = dropout(&[batch, 1, 1, size], self.options.dropout, &mut self.rng, self.device)?;
+        let input_scale = dropout(&[batch, 1, 1, self.input_size], self.options.dropout, &mut self.rng, self.device)?;
         let pooled_size = 4 * self.options.lstm_hidden_size;
         let pooled_scale = dropout(&[batch, pooled_size], self.options.dropout, &mut self.rng, self.device)?;
-        let logits = self.head.forward_with_dropout(&hidden.f_mul(&input_scale)?, &mask, Some(&pooled_scale))?;
+        let logits = self.branch.forward(&hidden.f_mul(&input_scale)?, &mask, Some(&pooled_scale))?;
         let classes: Vec<i64> = members.iter().map(|&member| self.dataset.classes[member] as i64).collect();
         let target = Tensor::f_from_slice(&classes)?.f_to_device(self.device)?;
         let smoothing = self.options.label_smoothing;
@@ -157,8 +243,7 @@ impl Trainer<'_> {
             logits.f_cross_entropy_loss(&target, Some(&self.weights), Reduction::Mean, IGNORE_NOTHING, smoothing)?;
         self.optimizer.zero_grad();
         loss.f_backward()?;
-        self.optimizer.clip_grad_norm(GRADIENT_NORM_MAX);
-        self.optimizer.step();
+        self.optimizer.step(learning_rate, GRADIENT_NORM_MAX)?;
         let value = loss.f_double_value(&[])?;
         if value.is_finite() {
             Ok(value)
@@ -167,13 +252,17 @@ impl Trainer<'_> {
         }
     }
 
-    fn validate(&self) -> Result<ClassificationReport> {
+    /// Mean loss (unweighted, nats) and macro-F1 on the validation part.
+    fn validate(&self) -> Result<(f64, f64)> {
         let members = &self.dataset.validation;
-        let logits = logits(&self.head, self.dataset.features, members, self.options.batch_size, self.device)?;
-        let probabilities = logits.iter().map(|row| row.iter().map(|&logit| f64::from(logit)).collect());
-        let rows: Vec<(usize, Vec<f64>)> =
-            members.iter().map(|&member| self.dataset.classes[member]).zip(probabilities).collect();
-        Ok(ClassificationReport::new("", &self.head.metadata().labels, &rows, 0))
+        let logits = logits(&self.branch, self.dataset.features, members, self.options.batch_size, self.device)?;
+        let diverged = || InferenceError::Config("training diverged; use a lower learning_rate".to_owned());
+        let mut rows = Vec::with_capacity(members.len());
+        for (&member, logits) in members.iter().zip(&logits) {
+            let logits: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
+            rows.push((self.dataset.classes[member], softmax(&logits, 1.0).ok_or_else(diverged)?));
+        }
+        Ok((mean_loss(&rows), ClassificationReport::most_probable("", self.labels, &rows, 0).macro_f1))
     }
 }
 
@@ -199,22 +288,20 @@ fn schedule(step: usize, steps_max: usize) -> f64 {
 }
 
 /// Uniform within ±1/√(inputs of the unit), as `torch.nn.LSTM` and `torch.nn.Linear` begin.
-fn initial_parameters(store: &nn::VarStore, metadata: &HeadMetadata, rng: &mut ChaCha8Rng) -> Result<Vec<Tensor>> {
+fn initial_parameters(metadata: &HeadMetadata, rng: &mut ChaCha8Rng, device: Device) -> Result<Vec<Tensor>> {
     let hidden = metadata.lstm_hidden_size;
     let mut parameters = Vec::new();
     for (name, shape) in parameter_shapes(metadata) {
-        if name == "layer_mix" {
-            // Equal shares to begin with.
-            let equal = Tensor::f_zeros(&shape[..], (Kind::Float, store.device()))?;
-            parameters.push(store.root().f_var_copy(&name, &equal)?);
-            continue;
-        }
         let inputs = if name.starts_with("classifier") { 4 * hidden } else { hidden };
         let bound = 1.0 / (inputs as f64).sqrt();
-        let values: Vec<f32> = (0..shape.iter().product()).map(|_| rng.random_range(-bound..bound) as f32).collect();
-        let initial = Tensor::f_from_slice(&values)?.f_view(&shape[..])?.f_to_device(store.device())?;
-        // VarStore reserves the dot for its own paths.
-        parameters.push(store.root().f_var_copy(&name.replace('.', "_"), &initial)?);
+        let count: i64 = shape.iter().product();
+        let values: Vec<f32> = match name.as_str() {
+            // Equal shares to begin with.
+            "layer_mix" => vec![0.0; count as usize],
+            _ => (0..count).map(|_| rng.random_range(-bound..bound) as f32).collect(),
+        };
+        let initial = Tensor::f_from_slice(&values)?.f_view(&shape[..])?.f_to_device(device)?;
+        parameters.push(initial.f_set_requires_grad(true)?);
     }
     Ok(parameters)
 }
@@ -228,14 +315,13 @@ fn dropout(shape: &[i64], rate: f64, rng: &mut impl Rng, device: Device) -> Resu
 }
 
 /// Weight of each class in the loss: (1 / its share) ^ `power`, scaled to a mean of 1 over the training rows.
-fn class_weights(dataset: &Dataset<'_>, classes: usize, power: f64, device: Device) -> Result<Tensor> {
-    let mut counts = vec![0_u64; classes];
-    for &member in &dataset.training {
-        counts[dataset.classes[member]] += 1;
+pub(crate) fn class_weights(classes: &[usize], training: &[usize], count: usize, power: f64) -> Vec<f64> {
+    let mut counts = vec![0_u64; count];
+    for &member in training {
+        counts[classes[member]] += 1;
     }
     let raw: Vec<f64> = counts.iter().map(|&count| (count.max(1) as f64).powf(-power)).collect();
     let total: f64 = raw.iter().zip(&counts).map(|(weight, &count)| weight * count as f64).sum();
-    let mean = total / dataset.training.len().max(1) as f64;
-    let weights: Vec<f32> = raw.iter().map(|weight| (weight / mean) as f32).collect();
-    Ok(Tensor::f_from_slice(&weights)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
+    let mean = total / training.len().max(1) as f64;
+    raw.iter().map(|weight| weight / mean).collect()
 }

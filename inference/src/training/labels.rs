@@ -9,6 +9,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::error::{InferenceError, Result};
+use crate::language::Language;
 
 /// One line of a labelled file; other fields are ignored.
 #[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub struct LabelledText {
     /// Language code such as `en`; empty when the file does not say.
     #[serde(default)]
     pub lang: String,
+}
+
+impl LabelledText {
+    /// Whether the row is in `language`; one that does not say is in any.
+    pub(crate) fn is_in(&self, language: Language) -> bool {
+        self.lang.is_empty() || self.lang == language.as_str()
+    }
 }
 
 /// Reads a labelled file, gunzipping it if its name ends in `.gz`; blank lines are skipped.

@@ -27,7 +27,7 @@ pub struct ClassificationReport {
     pub model_id: String,
     /// Rows.
     pub n: u64,
-    /// Share of rows whose most probable class is right, 0 to 1.
+    /// Share of rows whose predicted class is right, 0 to 1.
     pub accuracy: f64,
     /// Unweighted mean of F1 over the classes that occur in the rows.
     pub macro_f1: f64,
@@ -44,11 +44,28 @@ pub struct ClassificationReport {
 }
 
 impl ClassificationReport {
-    /// Figures of `rows`: the index of the true class and the probabilities of all `labels`.
-    pub(crate) fn new(model_id: &str, labels: &[String], rows: &[(usize, Vec<f64>)], failed: u64) -> Self {
+    /// Figures of `rows`, the index of the true class and the probabilities of all `labels`, where the most probable label
+    /// is what a row is taken for.
+    pub(crate) fn most_probable(model_id: &str, labels: &[String], rows: &[(usize, Vec<f64>)], failed: u64) -> Self {
+        Self::new(model_id, labels, rows, failed, most_probable)
+    }
+
+    /// Index of the largest probability, the first of equals.
+    pub(crate) fn most_probable_of(probabilities: &[f64]) -> usize {
+        most_probable(probabilities)
+    }
+
+    /// As [`most_probable`](Self::most_probable), where `decide` says which label probabilities stand for.
+    pub(crate) fn new(
+        model_id: &str,
+        labels: &[String],
+        rows: &[(usize, Vec<f64>)],
+        failed: u64,
+        decide: impl Fn(&[f64]) -> usize,
+    ) -> Self {
         let mut confusion = vec![vec![0_u64; labels.len()]; labels.len()];
         for (truth, probabilities) in rows {
-            confusion[*truth][most_probable(probabilities)] += 1;
+            confusion[*truth][decide(probabilities)] += 1;
         }
         let classes: Vec<ClassMetrics> = (0..labels.len()).map(|class| class_metrics(&confusion, class)).collect();
         let present: Vec<f64> = classes.iter().filter(|class| class.n > 0).map(|class| class.f1).collect();
@@ -97,12 +114,38 @@ fn expected_calibration_error(rows: &[(usize, Vec<f64>)]) -> f64 {
     if rows.is_empty() { 0.0 } else { gaps.iter().map(|gap| gap.abs()).sum::<f64>() / rows.len() as f64 }
 }
 
+/// Mean negative log-likelihood of the true classes, in nats.
+pub(crate) fn mean_loss(rows: &[(usize, Vec<f64>)]) -> f64 {
+    let loss = |(truth, probabilities): &(usize, Vec<f64>)| {
+        -probabilities.get(*truth).copied().unwrap_or_default().max(f64::MIN_POSITIVE).ln()
+    };
+    rows.iter().map(loss).sum::<f64>() / rows.len().max(1) as f64
+}
+
+/// The threshold on the probability of the second of two labels that gives the highest macro-F1, the nearest to one half of
+/// equal ones, in steps of a hundredth.
+pub(crate) fn best_threshold(labels: &[String], rows: &[(usize, Vec<f64>)]) -> f64 {
+    let macro_f1 = |threshold: f64| {
+        ClassificationReport::new("", labels, rows, 0, |row| usize::from(row[1] >= threshold)).macro_f1
+    };
+    let mut best = (macro_f1(0.5), 0.5);
+    for step in 1..=40 {
+        for threshold in [0.5 - f64::from(step) / 100.0, 0.5 + f64::from(step) / 100.0] {
+            let found = macro_f1(threshold);
+            if found > best.0 {
+                best = (found, threshold);
+            }
+        }
+    }
+    best.1
+}
+
 /// The temperature that gives `logits` the highest likelihood of the true classes, between 1/4 and 8.
 ///
 /// The negative log-likelihood is convex in 1/temperature, so a ternary search finds its minimum.
-pub(crate) fn best_temperature(rows: &[(usize, Vec<f32>)]) -> f64 {
+pub(crate) fn best_temperature(rows: &[(usize, Vec<f64>)]) -> f64 {
     let loss = |inverse: f64| -> f64 {
-        let row_loss = |(truth, logits): &(usize, Vec<f32>)| {
+        let row_loss = |(truth, logits): &(usize, Vec<f64>)| {
             let probabilities = crate::quantise::softmax(logits, 1.0 / inverse);
             -probabilities.and_then(|p| p.get(*truth).copied()).unwrap_or(f64::MIN_POSITIVE).max(f64::MIN_POSITIVE).ln()
         };
@@ -130,7 +173,7 @@ mod tests {
         };
         // a: 2 of 3 found, 1 stray b; b: 1 of 2 found; c never occurs and is never predicted.
         let rows = [row(0, 0), row(0, 0), row(0, 1), row(1, 1), row(1, 0)];
-        let report = ClassificationReport::new("m", &labels, &rows, 0);
+        let report = ClassificationReport::most_probable("m", &labels, &rows, 0);
         assert_eq!(report.confusion, [[2, 1, 0], [1, 1, 0], [0, 0, 0]]);
         assert!((report.accuracy - 0.6).abs() < 1e-12);
         assert!((report.per_class["a"].f1 - 2.0 / 3.0).abs() < 1e-12);
@@ -140,9 +183,23 @@ mod tests {
     }
 
     #[test]
+    fn the_threshold_is_where_the_classes_part() {
+        let labels = ["calm", "rude"].map(str::to_owned);
+        let rows: Vec<(usize, Vec<f64>)> = (0..100)
+            .map(|percent| {
+                (usize::from(percent > 30), vec![1.0 - f64::from(percent) / 100.0, f64::from(percent) / 100.0])
+            })
+            .collect();
+        let threshold = best_threshold(&labels, &rows);
+        assert!((0.305..=0.315).contains(&threshold), "{threshold}");
+        assert_eq!(best_threshold(&labels, &[(1, vec![0.1, 0.9])]), 0.5, "nothing to choose");
+        assert!((mean_loss(&[(1, vec![0.5, 0.5]), (0, vec![1.0, 0.0])]) - 0.5 * 2.0_f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
     fn overconfident_logits_get_a_temperature_above_one() {
         // Right 3 of 4 times at logit gap 4: calibrated confidence 0.75 needs a gap of ln 3.
-        let rows: Vec<(usize, Vec<f32>)> =
+        let rows: Vec<(usize, Vec<f64>)> =
             (0..400).map(|index| (usize::from(index % 4 == 0), vec![4.0, 0.0])).collect();
         assert!((best_temperature(&rows) - 4.0 / 3.0_f64.ln()).abs() < 1e-3);
     }

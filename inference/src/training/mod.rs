@@ -1,20 +1,34 @@
 //! Fitting a head on labelled texts and measuring one: what `contactflow train` and `evaluate` do.
 
+mod adamw;
+mod baseline;
+mod checkpoint;
 mod evaluate;
 mod features;
 mod fit;
 mod labels;
+mod lbfgs;
+mod lexical;
 mod metrics;
+mod options;
 mod train;
 
+use serde::Serialize;
+
+pub use baseline::Baseline;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use labels::{LabelledText, read_labelled};
 pub use metrics::{ClassMetrics, ClassificationReport};
-pub use train::{TrainOptions, TrainReport, train, train_rows};
+pub use options::{LexicalOptions, TrainOptions};
+pub use train::{TrainReport, train, train_rows};
 
 /// What training or evaluation is doing, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Progress {
+    /// The lexical branch is being fitted.
+    Lexical,
+    /// The baseline is being fitted.
+    Baseline,
     /// The encoder reads the texts.
     Encoding {
         /// Texts read so far.
@@ -24,13 +38,22 @@ pub enum Progress {
     },
     /// An epoch of training is over.
     Epoch {
-        /// This epoch, from 1.
-        epoch: u32,
         /// The last one, unless training stops early.
         epochs_max: u32,
-        /// Mean cross-entropy on the training part, in nats.
-        training_loss: f64,
-        /// Macro-F1 on the validation part.
-        validation_macro_f1: f64,
+        /// How the epoch went.
+        figures: EpochFigures,
     },
+}
+
+/// One point of the learning curve.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct EpochFigures {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// Mean loss on the training part while it was learnt, in nats (with dropout and class weights).
+    pub training_loss: f64,
+    /// Mean cross-entropy on the validation part, in nats.
+    pub validation_loss: f64,
+    /// Macro-F1 on the validation part.
+    pub validation_macro_f1: f64,
 }

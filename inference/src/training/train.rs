@@ -1,93 +1,36 @@
 //! From labelled files to a head file and a report on it.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use contactflow_schemas::prediction::SentimentLabel;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use tch::Device;
 
-use crate::config::ModelConfig;
-use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadMetadata};
+use crate::error::{InferenceError, Result, write_whole};
+use crate::head::{Head, HeadMetadata, HeadName, mix};
+use crate::lexical::LexicalBranch;
 use crate::quantise::softmax;
-use crate::scorer::{TextEncoder, model_id};
-use crate::training::Progress;
+use crate::scorer::head_model_id;
+use crate::text_encoder::TextEncoder;
+use crate::training::baseline::{Baseline, baseline};
 use crate::training::features::Features;
-use crate::training::fit::{Dataset, fit, logits};
+use crate::training::fit::{Dataset, class_weights, fit, logits};
 use crate::training::labels::{LabelledText, is_validation, read_labelled, without_repeats};
-use crate::training::metrics::{ClassificationReport, best_temperature};
+use crate::training::metrics::{ClassificationReport, best_temperature, best_threshold, mean_loss};
+use crate::training::options::TrainOptions;
+use crate::training::{EpochFigures, Progress, lexical};
 
-/// What to train on and how. The defaults are those of the built-in head.
-#[derive(Clone, Debug)]
-pub struct TrainOptions {
-    /// The encoder (frozen), the token limit and the batch size of encoding; `head_file` is not used.
-    pub model: ModelConfig,
-    /// Name of the head, the first part of its model id.
-    pub name: String,
-    /// Labels in the order of the logits; rows with other labels are an error.
-    pub labels: Vec<String>,
-    /// Labelled files, see [`read_labelled`]. A text that repeats an earlier one is dropped.
-    pub inputs: Vec<PathBuf>,
-    /// Only rows of this language decide when to stop and which epoch is kept; all rows if absent.
-    pub selection_language: Option<String>,
-    /// Where the head file goes; nothing is written if absent.
-    pub output: Option<PathBuf>,
-    /// Decides the split, the initial weights, the order of rows and dropout.
-    pub seed: u64,
-    /// Share of the texts held out for validation, 0 to 1.
-    pub validation_fraction: f64,
-    /// Epochs at most.
-    pub epochs_max: u32,
-    /// Training stops after this many epochs without a better validation macro-F1.
-    pub patience_epochs: u32,
-    /// Rows per step.
-    pub batch_size: usize,
-    /// Peak learning rate of AdamW.
-    pub learning_rate: f64,
-    /// Weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Share of the token features and of the pooled features dropped in training, 0 to below 1.
-    pub dropout: f64,
-    /// Share of the target spread evenly over all classes, 0 to below 1.
-    pub label_smoothing: f64,
-    /// 0 weighs rows alike, 1 weighs classes alike, values between are in between.
-    pub class_weight_power: f64,
-    /// Encoder layers that the head mixes, increasing; the last half of them if empty.
-    pub encoder_layers: Vec<i64>,
-    /// Units of the LSTM, per direction.
-    pub lstm_hidden_size: i64,
-}
-
-impl Default for TrainOptions {
-    fn default() -> Self {
-        Self {
-            model: ModelConfig::default(),
-            name: "sentiment".to_owned(),
-            labels: SentimentLabel::ALL.map(|label| label.as_str().to_owned()).to_vec(),
-            inputs: Vec::new(),
-            selection_language: None,
-            output: None,
-            seed: 20_260_101,
-            validation_fraction: 0.15,
-            epochs_max: 8,
-            patience_epochs: 4,
-            batch_size: 32,
-            learning_rate: 1e-3,
-            weight_decay: 0.01,
-            dropout: 0.3,
-            label_smoothing: 0.0,
-            class_weight_power: 0.0,
-            encoder_layers: Vec::new(),
-            lstm_hidden_size: 96,
-        }
-    }
-}
+/// Steps of the search for the lexical branch's share.
+const SHARE_STEPS: u32 = 20;
 
 /// How training went. The figures are those of the head as stored (fp16 weights, calibrated).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TrainReport {
-    /// Id of the new model.
+    /// Id of the new head on its encoder.
     pub model_id: String,
     /// SHA-256 of the head file, lower-case hexadecimal.
     pub head_sha256: String,
@@ -97,20 +40,30 @@ pub struct TrainReport {
     pub seed: u64,
     /// Rows read, repeats included.
     pub rows: u64,
-    /// Rows dropped because an earlier row has the same text.
-    pub rows_repeated: u64,
+    /// Rows dropped because an earlier row has the same text, or because they are in another language.
+    pub rows_dropped: u64,
     /// Rows trained on.
     pub training_rows: u64,
-    /// Epochs run.
-    pub epochs: u32,
+    /// Those of them that the neural branch read.
+    pub neural_rows: u64,
+    /// Figures of every epoch of the neural branch.
+    pub curve: Vec<EpochFigures>,
     /// The epoch that was kept, from 1.
     pub best_epoch: u32,
+    /// Share of the lexical logits, 0 to 1; chosen for the lowest loss on the validation part.
+    pub lexical_share: f64,
     /// Temperature of the calibration.
     pub temperature: f64,
-    /// Figures on the validation part.
+    /// See [`HeadMetadata::decision_threshold`].
+    pub decision_threshold: Option<f64>,
+    /// Figures of the head on the validation part.
     pub validation: ClassificationReport,
-    /// Figures on the validation part by language.
-    pub validation_by_language: BTreeMap<String, ClassificationReport>,
+    /// The same of its neural branch alone.
+    pub neural_branch: ClassificationReport,
+    /// The same of its lexical branch alone.
+    pub lexical_branch: Option<ClassificationReport>,
+    /// The same of a bag-of-words logistic regression on the same rows.
+    pub baseline: Baseline,
 }
 
 /// Trains a head on the files of `options` and writes it.
@@ -129,10 +82,13 @@ pub fn train(options: &TrainOptions, device: Device, progress: &mut dyn FnMut(Pr
     if let Some(path) = &options.output {
         write_whole(path, &head)?;
     }
+    if let Some(path) = options.checkpoint.as_ref().filter(|path| path.exists()) {
+        std::fs::remove_file(path).map_err(|source| InferenceError::Write { path: path.clone(), source })?;
+    }
     Ok(report)
 }
 
-/// As [`train`], on rows in memory; returns the head file's bytes and writes nothing.
+/// As [`train`], on rows in memory; returns the head file's bytes and writes nothing but checkpoints.
 ///
 /// # Errors
 /// As [`train`].
@@ -142,141 +98,266 @@ pub fn train_rows(
     device: Device,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Vec<u8>, TrainReport)> {
-    check(options)?;
+    options.check()?;
     let rows_read = rows.len();
-    let rows = without_repeats(rows);
-    let classes = rows.iter().map(|row| class_of(row, &options.labels)).collect::<Result<Vec<usize>>>()?;
-    let (training, held_out, selection) = split(&rows, options)?;
-    let text_encoder = TextEncoder::load(&options.model, device)?;
-    let texts: Vec<&str> = rows.iter().map(|row| row.text.as_str()).collect();
-    let metadata = metadata(options, &text_encoder);
-    let features = Features::compute(&text_encoder, &texts, &metadata.encoder_layers, progress)?;
-    let dataset = Dataset { features: &features, classes: &classes, training, validation: selection };
-    let fitted = fit(&dataset, metadata, options, device, progress)?;
+    let task = Task::new(rows, options)?;
+    let text_encoder = TextEncoder::load(&options.model, options.language, device)?;
+    let metadata = metadata(options, &task.labels, &text_encoder);
+    let weights = class_weights(&task.classes, &task.training, task.labels.len(), options.class_weight_power);
 
-    let temperature = calibrate(&fitted.head, &dataset, options, device)?;
-    let metadata = HeadMetadata { temperature, ..fitted.head.metadata().clone() };
-    let bytes = fitted.head.with_metadata(metadata).to_bytes()?;
+    // The convex fits first: they are quick, and wrong labels or options show before the encoder has run.
+    let training = task.texts(&task.training);
+    let training_classes = task.classes_of(&task.training);
+    let lexical = options.lexical.map(|lexical| {
+        progress(Progress::Lexical);
+        lexical::fit(&training, &training_classes, &weights, &lexical).branch
+    });
+    progress(Progress::Baseline);
+    let baseline = baseline(&task, options, &weights)?;
+
+    let encoded = task.encoded(options);
+    let features = Features::compute(
+        &text_encoder,
+        &task.texts(&encoded.rows),
+        &metadata.encoder_layers,
+        options.feature_cache.as_deref(),
+        progress,
+    )?;
+    let classes = task.classes_of(&encoded.rows);
+    let dataset =
+        Dataset { features: &features, classes: &classes, training: encoded.training, validation: encoded.validation };
+    let run = task.fingerprint(options, &text_encoder);
+    let fitted = fit(&dataset, &metadata, options, &weights, &run, device, progress)?;
+    let neural = logits(&fitted.branch, &features, &dataset.validation, options.batch_size, device)?;
+    let held_out = HeldOut::new(&task, &neural, lexical.as_ref());
+    let metadata = held_out.calibrated(metadata, lexical.as_ref(), options)?;
+    let bytes = Head::new(metadata, fitted.branch, lexical).to_bytes()?;
+
     let head = Head::from_bytes(Path::new("new head"), &bytes, device)?;
-    let model_id = model_id(&text_encoder, &head);
-    let scored = probabilities(&head, &dataset, &held_out, options, device)?;
-    let (validation, validation_by_language) = reports(&model_id, &options.labels, &rows, &scored);
+    let model_id = head_model_id(&text_encoder, &head);
+    let neural = logits(head.neural(), &features, &dataset.validation, options.batch_size, device)?;
     let report = TrainReport {
-        model_id,
         head_sha256: head.sha256().to_owned(),
         head_bytes: bytes.len() as u64,
         seed: options.seed,
         rows: rows_read as u64,
-        rows_repeated: (rows_read - rows.len()) as u64,
-        training_rows: dataset.training.len() as u64,
-        epochs: fitted.epochs,
+        rows_dropped: (rows_read - task.rows.len()) as u64,
+        training_rows: task.training.len() as u64,
+        neural_rows: dataset.training.len() as u64,
+        curve: fitted.curve,
         best_epoch: fitted.best_epoch,
-        temperature,
-        validation,
-        validation_by_language,
+        lexical_share: head.metadata().lexical_share,
+        temperature: head.metadata().temperature,
+        decision_threshold: head.metadata().decision_threshold,
+        validation: head_report(&task, &head, &neural, &model_id)?,
+        neural_branch: held_out.branch_report(&task.labels, &held_out.neural)?,
+        lexical_branch: held_out.lexical.as_ref().map(|rows| held_out.branch_report(&task.labels, rows)).transpose()?,
+        baseline,
+        model_id,
     };
     Ok((bytes, report))
 }
 
-/// Row index, true class and probabilities.
-type Scored = (usize, usize, Vec<f64>);
-
-/// Indices of the training rows, the held-out rows, and those of the latter that select the epoch.
-fn split(rows: &[LabelledText], options: &TrainOptions) -> Result<(Vec<usize>, Vec<usize>, Vec<usize>)> {
-    let held_out = |index: &usize| is_validation(&rows[*index].text, options.seed, options.validation_fraction);
-    let (held_out, training): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(held_out);
-    let language = options.selection_language.as_deref();
-    let selects = |index: &usize| language.is_none_or(|language| rows[*index].lang == language);
-    let selection: Vec<usize> = held_out.iter().copied().filter(selects).collect();
-    if training.is_empty() || selection.is_empty() {
-        let counts = format!("{} training and {} validation rows", training.len(), selection.len());
-        let reason = format!("{counts}; both parts need some (files, validation_fraction, language?)");
-        return Err(InferenceError::Labels(reason));
-    }
-    Ok((training, held_out, selection))
+/// The rows of a run: which classes they have, which part each belongs to.
+pub(crate) struct Task {
+    pub(crate) rows: Vec<LabelledText>,
+    pub(crate) labels: Vec<String>,
+    /// Per row, the index of its label.
+    pub(crate) classes: Vec<usize>,
+    /// Rows to learn from.
+    pub(crate) training: Vec<usize>,
+    /// Rows held out.
+    pub(crate) validation: Vec<usize>,
 }
 
-/// The report on all of `scored` and those by language.
-fn reports(
-    model_id: &str,
-    labels: &[String],
-    rows: &[LabelledText],
-    scored: &[Scored],
-) -> (ClassificationReport, BTreeMap<String, ClassificationReport>) {
-    let report = |members: Vec<(usize, Vec<f64>)>| ClassificationReport::new(model_id, labels, &members, 0);
-    let mut by_language: BTreeMap<String, Vec<(usize, Vec<f64>)>> = BTreeMap::new();
-    for (index, class, probabilities) in scored {
-        by_language.entry(rows[*index].lang.clone()).or_default().push((*class, probabilities.clone()));
-    }
-    let all = by_language.values().flatten().cloned().collect();
-    (report(all), by_language.into_iter().map(|(language, members)| (language, report(members))).collect())
+/// The rows that go through the encoder, and the parts as places among them.
+struct Encoded {
+    rows: Vec<usize>,
+    training: Vec<usize>,
+    validation: Vec<usize>,
 }
 
-fn check(options: &TrainOptions) -> Result<()> {
-    let share = |value: f64| (0.0..1.0).contains(&value);
-    let problem = if options.labels.len() < 2 {
-        "at least two labels are needed"
-    } else if options.batch_size == 0 || options.epochs_max == 0 || options.lstm_hidden_size < 1 {
-        "batch_size, epochs_max and lstm_hidden_size must be at least 1"
-    } else if !(share(options.dropout) && share(options.label_smoothing) && share(options.validation_fraction)) {
-        "dropout, label_smoothing and validation_fraction must lie in 0 to below 1"
-    } else if !(options.learning_rate.is_finite() && options.learning_rate > 0.0) {
-        "learning_rate must be a positive number"
-    } else {
-        return Ok(());
-    };
-    Err(InferenceError::Config(problem.to_owned()))
+impl Task {
+    fn new(rows: Vec<LabelledText>, options: &TrainOptions) -> Result<Self> {
+        let mut rows = without_repeats(rows);
+        rows.retain(|row| row.is_in(options.language));
+        let labels = labels(&rows, options.head)?;
+        let classes = rows.iter().map(|row| class_of(row, &labels)).collect::<Result<Vec<usize>>>()?;
+        let held_out = |index: &usize| is_validation(&rows[*index].text, options.seed, options.validation_fraction);
+        let (validation, training): (Vec<usize>, Vec<usize>) = (0..rows.len()).partition(held_out);
+        if training.is_empty() || validation.is_empty() || labels.len() < 2 {
+            let (training, validation) = (training.len(), validation.len());
+            return Err(InferenceError::Labels(format!(
+                "{training} training and {validation} validation rows in `{}` with {} labels; both parts need some, and two labels (files, validation_fraction, language?)",
+                options.language.as_str(),
+                labels.len()
+            )));
+        }
+        Ok(Self { rows, labels, classes, training, validation })
+    }
+
+    pub(crate) fn texts(&self, members: &[usize]) -> Vec<&str> {
+        members.iter().map(|&member| self.rows[member].text.as_str()).collect()
+    }
+
+    pub(crate) fn classes_of(&self, members: &[usize]) -> Vec<usize> {
+        members.iter().map(|&member| self.classes[member]).collect()
+    }
+
+    /// All validation rows and at most `neural_rows_max` training rows.
+    fn encoded(&self, options: &TrainOptions) -> Encoded {
+        let mut chosen = self.training.clone();
+        if chosen.len() > options.neural_rows_max {
+            chosen.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed));
+            chosen.truncate(options.neural_rows_max);
+        }
+        let chosen: BTreeSet<usize> = chosen.into_iter().collect();
+        let rows: Vec<usize> = chosen.iter().copied().chain(self.validation.iter().copied()).collect();
+        Encoded { training: (0..chosen.len()).collect(), validation: (chosen.len()..rows.len()).collect(), rows }
+    }
+
+    /// Names the run: equal for equal rows, options and encoders.
+    fn fingerprint(&self, options: &TrainOptions, text_encoder: &TextEncoder) -> String {
+        let mut digest = Sha256::new();
+        digest.update(text_encoder.fingerprint());
+        // Where files lie makes no difference.
+        let knobs =
+            TrainOptions { inputs: Vec::new(), output: None, checkpoint: None, feature_cache: None, ..options.clone() };
+        digest.update(format!("{knobs:?}"));
+        for (row, class) in self.rows.iter().zip(&self.classes) {
+            digest.update(format!("{} {class} {}\n", row.text.len(), row.text));
+        }
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// Labels in the order of the logits: those the head may have, as far as the rows have them, or else all that the rows have.
+fn labels(rows: &[LabelledText], head: HeadName) -> Result<Vec<String>> {
+    let found: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
+    let Some(known) = head.labels() else { return Ok(found.into_iter().map(str::to_owned).collect()) };
+    if let Some(unknown) = found.iter().find(|label| !known.contains(label)) {
+        return Err(unknown_label(unknown, &known));
+    }
+    let labels: Vec<String> =
+        known.iter().filter(|label| found.contains(*label)).map(|label| (*label).to_owned()).collect();
+    if labels.len() >= 2 && !head.accepts(&labels) {
+        let (found, known) = (labels.join(", "), known.join(", "));
+        return Err(InferenceError::Labels(format!("the rows have the labels {found} only; the head needs {known}")));
+    }
+    Ok(labels)
+}
+
+fn unknown_label(label: &str, known: &[impl AsRef<str>]) -> InferenceError {
+    let known: Vec<&str> = known.iter().map(AsRef::as_ref).collect();
+    InferenceError::Labels(format!("label `{label}` is none of {}", known.join(", ")))
 }
 
 /// Index of the row's label; the error names both the label and the known ones.
 pub(crate) fn class_of(row: &LabelledText, labels: &[String]) -> Result<usize> {
-    let position = labels.iter().position(|label| *label == row.label);
-    position.ok_or_else(|| InferenceError::Labels(format!("label `{}` is none of {}", row.label, labels.join(", "))))
+    labels.iter().position(|label| *label == row.label).ok_or_else(|| unknown_label(&row.label, labels))
 }
 
-fn metadata(options: &TrainOptions, text_encoder: &TextEncoder) -> HeadMetadata {
+fn metadata(options: &TrainOptions, labels: &[String], text_encoder: &TextEncoder) -> HeadMetadata {
     let last = text_encoder.encoder.config().num_hidden_layers;
     // The upper half without its embeddings: what the layers in the middle know about tone, the last one has lost.
     let upper_half = || (last / 2..=last).collect();
-    let folder = options.model.encoder_dir.file_name().unwrap_or_default();
+    let folder = options.model.encoder(options.language).0.file_name().unwrap_or_default();
     HeadMetadata {
-        name: options.name.clone(),
-        labels: options.labels.clone(),
+        name: options.head.as_str().to_owned(),
+        language: options.language,
+        labels: labels.to_vec(),
         input_size: text_encoder.encoder.config().hidden_size,
         encoder_layers: if options.encoder_layers.is_empty() { upper_half() } else { options.encoder_layers.clone() },
         lstm_hidden_size: options.lstm_hidden_size,
         encoder: folder.to_string_lossy().into_owned(),
         encoder_sha256: text_encoder.encoder.weights_sha256().to_owned(),
+        lexical: None,
+        lexical_share: 0.0,
         temperature: 1.0,
+        decision_threshold: None,
     }
 }
 
-fn calibrate(head: &Head, dataset: &Dataset<'_>, options: &TrainOptions, device: Device) -> Result<f64> {
-    let logits = logits(head, dataset.features, &dataset.validation, options.batch_size, device)?;
-    let classes = dataset.validation.iter().map(|&member| dataset.classes[member]);
-    Ok(best_temperature(&classes.zip(logits).collect::<Vec<_>>()))
+/// True classes and logits of the validation rows.
+struct HeldOut {
+    classes: Vec<usize>,
+    neural: Vec<Vec<f64>>,
+    lexical: Option<Vec<Vec<f64>>>,
 }
 
-/// The rows `members` with their probabilities.
-fn probabilities(
-    head: &Head,
-    dataset: &Dataset<'_>,
-    members: &[usize],
-    options: &TrainOptions,
-    device: Device,
-) -> Result<Vec<Scored>> {
-    let not_a_number = || InferenceError::Config("the trained head gives values that are no numbers".to_owned());
-    let logits = logits(head, dataset.features, members, options.batch_size, device)?;
-    let row = |(&member, logits): (&usize, Vec<f32>)| {
-        let probabilities = softmax(&logits, head.metadata().temperature).ok_or_else(not_a_number)?;
-        Ok((member, dataset.classes[member], probabilities))
-    };
-    members.iter().zip(logits).map(row).collect()
+impl HeldOut {
+    fn new(task: &Task, neural: &[Vec<f32>], lexical: Option<&LexicalBranch>) -> Self {
+        let double = |row: &Vec<f32>| row.iter().map(|&logit| f64::from(logit)).collect();
+        let texts = task.texts(&task.validation);
+        Self {
+            classes: task.classes_of(&task.validation),
+            neural: neural.iter().map(double).collect(),
+            lexical: lexical.map(|branch| texts.iter().map(|text| branch.logits(text)).collect()),
+        }
+    }
+
+    /// Class and logits of every row, with the lexical ones in the given share.
+    fn mixed(&self, share: f64) -> Vec<(usize, Vec<f64>)> {
+        let row = |index: usize| {
+            let neural = &self.neural[index];
+            let lexical = self.lexical.as_ref().map(|rows| mix(neural.iter().copied(), &rows[index], share));
+            (self.classes[index], lexical.unwrap_or_else(|| neural.clone()))
+        };
+        (0..self.classes.len()).map(row).collect()
+    }
+
+    /// The metadata with what the validation part decides: the lexical share and the temperature of the lowest loss, and the
+    /// threshold of the highest macro-F1 where one is asked for. Three numbers in all.
+    fn calibrated(
+        &self,
+        metadata: HeadMetadata,
+        lexical: Option<&LexicalBranch>,
+        options: &TrainOptions,
+    ) -> Result<HeadMetadata> {
+        let steps = if self.lexical.is_some() { SHARE_STEPS } else { 0 };
+        let mut best: Option<(f64, f64, f64)> = None;
+        for step in 0..=steps {
+            let share = f64::from(step) / f64::from(SHARE_STEPS);
+            let rows = self.mixed(share);
+            let temperature = best_temperature(&rows);
+            let loss = mean_loss(&probabilities(&rows, temperature)?);
+            if best.is_none_or(|(least, ..)| loss < least) {
+                best = Some((loss, share, temperature));
+            }
+        }
+        let (_, lexical_share, temperature) = best.unwrap_or((0.0, 0.0, 1.0));
+        let rows = probabilities(&self.mixed(lexical_share), temperature)?;
+        let choose = options.choose_threshold && metadata.labels.len() == 2;
+        let decision_threshold = choose.then(|| best_threshold(&metadata.labels, &rows));
+        let lexical = lexical.map(LexicalBranch::metadata);
+        Ok(HeadMetadata { lexical, lexical_share, temperature, decision_threshold, ..metadata })
+    }
+
+    /// Figures of one branch alone, calibrated by itself.
+    fn branch_report(&self, labels: &[String], logits: &[Vec<f64>]) -> Result<ClassificationReport> {
+        let rows: Vec<(usize, Vec<f64>)> = self.classes.iter().copied().zip(logits.iter().cloned()).collect();
+        let rows = probabilities(&rows, best_temperature(&rows))?;
+        Ok(ClassificationReport::most_probable("", labels, &rows, 0))
+    }
 }
 
-/// Writes a file so that a crash leaves the old one or the new one, never half of it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let partial = path.with_extension("partial");
-    let written = std::fs::write(&partial, bytes).and_then(|()| std::fs::rename(&partial, path));
-    written.map_err(|source| InferenceError::Write { path: path.to_owned(), source })
+/// Logits to probabilities, row by row.
+pub(crate) fn probabilities(rows: &[(usize, Vec<f64>)], temperature: f64) -> Result<Vec<(usize, Vec<f64>)>> {
+    let row = |(class, logits): &(usize, Vec<f64>)| Some((*class, softmax(logits, temperature)?));
+    rows.iter().map(row).collect::<Option<_>>().ok_or_else(not_a_number)
+}
+
+fn not_a_number() -> InferenceError {
+    InferenceError::Config("the trained head gives values that are no numbers".to_owned())
+}
+
+/// Figures of the head as it will be loaded.
+fn head_report(task: &Task, head: &Head, neural: &[Vec<f32>], model_id: &str) -> Result<ClassificationReport> {
+    let mut rows = Vec::with_capacity(neural.len());
+    for (&member, logits) in task.validation.iter().zip(neural) {
+        let probabilities = head.probabilities(logits, &task.rows[member].text).ok_or_else(not_a_number)?;
+        rows.push((task.classes[member], probabilities));
+    }
+    let decide = |row: &[f64]| head.metadata().decide(row);
+    Ok(ClassificationReport::new(model_id, &task.labels, &rows, 0, decide))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use contactflow_schemas::aggregate::summarise;
 use contactflow_schemas::catalogue::kpi;
 use contactflow_schemas::clock::{DAY_MS, TimeMs};
 use contactflow_schemas::event::mix;
@@ -75,10 +74,8 @@ impl SeriesKind {
         match self {
             Self::MessagesInbound => Some((count(kpi::MESSAGES_INBOUND) * 1_000, 1)),
             Self::Replies => Some((count(kpi::REPLIES) * 1_000, 1)),
-            Self::ReplyTime => {
-                let summary = summarise(tally, kpi::REPLY_TIME)?;
-                mean(summary.sum_ms, summary.count, 1)
-            }
+            // Rolled-up cells have both; they are what is watched.
+            Self::ReplyTime => mean(sum(kpi::REPLY_TIME), count(kpi::REPLY_TIME), 1),
             Self::NegativeTurns => mean(sum(kpi::NEGATIVE_TURNS), count(kpi::SCORED_TURNS), 1),
             // On the detector's 0..1 scale, so that one spread serves all ratios.
             Self::Csat => {
@@ -120,6 +117,12 @@ impl SeriesKey {
 
 /// A value of a series: (series, start of the window, (thousandths, observations)).
 pub type SeriesPoint = (SeriesKey, TimeMs, (i64, i64));
+
+/// Whether an agent's series are made of this entry: what a level of their own keeps.
+pub fn is_watched_of_agents(slot: Slot) -> bool {
+    let is_watched = matches!(slot.kpi(), kpi::REPLY_TIME | kpi::NEGATIVE_TURNS | kpi::SCORED_TURNS | kpi::CSAT);
+    is_watched && (slot.is(SlotKind::Count) || slot.is(SlotKind::Sum))
+}
 
 /// The watched values of a level of cells. With `agents`, cells of nobody are left out: they are no agent's doing.
 pub fn series_points<'scope>(

@@ -1,13 +1,10 @@
 //! The difference of two views of a conversation, in the form the downstream collections want.
 
-use std::collections::HashMap;
-
 use contactflow_schemas::catalogue::contribute;
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, CycleFacts, Group, Turn};
+use contactflow_schemas::facts::{Cell, CycleFacts, Group, LabelledText, Turn};
 use contactflow_schemas::reject::Reject;
-use contactflow_schemas::symbol::{FastHash, Symbol};
-use contactflow_schemas::tally::{Slot, Tally};
+use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::windows::{Window, Windows};
 
 use super::view::{Credited, LevelChange, View, Wait};
@@ -15,6 +12,7 @@ use super::{LevelKey, LevelUpdate, VisitUpdate, WaitUpdate};
 use crate::causes::EventRef;
 use crate::cells::cell_of;
 use crate::difference::TallyDiff;
+use crate::gains::Gains;
 
 /// Differences of many views, collected over one epoch.
 #[derive(Default)]
@@ -23,6 +21,8 @@ pub struct Differences {
     pub facts: Vec<(CycleFacts, isize)>,
     /// Messages to score.
     pub turns: Vec<(Turn, isize)>,
+    /// Messages whose true class somebody has told.
+    pub labelled: Vec<(LabelledText, isize)>,
     /// Rows of rejected_events.
     pub rejects: Vec<(Reject, isize)>,
     /// Levels.
@@ -31,8 +31,8 @@ pub struct Differences {
     pub waits: Vec<WaitUpdate>,
     /// What conversations are to the others of their contact.
     pub visits: Vec<VisitUpdate>,
-    /// What the finest cells gain, not yet summed up.
-    cells: HashMap<(Window, Cell), Vec<(Slot, i64)>, FastHash>,
+    /// What the finest cells gain.
+    cells: Gains<(Window, Cell)>,
 }
 
 impl Differences {
@@ -43,6 +43,7 @@ impl Differences {
         // What both views have cancels here, so that downstream only sees what changed.
         replace(before.facts, after.facts, &mut self.facts);
         replace(before.turns, after.turns, &mut self.turns);
+        replace(before.labelled, after.labelled, &mut self.labelled);
         replace(before.rejects, after.rejects, &mut self.rejects);
         if before.levels != after.levels || before.channel != after.channel {
             self.levels(key, before.channel, before.levels, -1);
@@ -61,11 +62,7 @@ impl Differences {
 
     /// The contributions to the finest cells, summed up and without zeros.
     pub fn take_cells(&mut self) -> impl Iterator<Item = ((Window, Cell), TallyDiff)> + use<> {
-        let cells = std::mem::take(&mut self.cells);
-        cells.into_iter().filter_map(|(cell, entries)| {
-            let tally = Tally::from_entries(entries);
-            (!tally.is_zero()).then_some((cell, TallyDiff(tally)))
-        })
+        self.cells.take()
     }
 
     fn credits(&mut self, windows: &Windows, key: ConversationKey, view: &View, sign: i64) {
@@ -73,8 +70,7 @@ impl Differences {
         for credit in &view.credits {
             let group = group(key, channel, credit.credited);
             let cell = (credit.window, cell_of(windows, credit.window, credit.time_ms, group));
-            let entries = self.cells.entry(cell).or_default();
-            contribute(credit.kpi, credit.value, credit.business_ms, sign, entries);
+            contribute(credit.kpi, credit.value, credit.business_ms, sign, self.cells.of(cell));
         }
     }
 

@@ -7,6 +7,7 @@
 //! What needs only the events so far is credited while walking (`messages`, `lifecycle`, `queue`); what depends on later
 //! events or on the passing of time is gathered and credited at the end (`outcome`, `segments`, `sla`, `levels`).
 
+mod labels;
 mod levels;
 mod lifecycle;
 mod messages;
@@ -31,7 +32,7 @@ use self::queue::Visit;
 use self::segments::{Ownership, SegmentEvent};
 use self::sla::Measure;
 use self::timeline::{Placement, Timeline};
-use super::preparation::Preparation;
+use super::preparation::{Preparation, is_label};
 use super::view::{Context, Credit, Credited, View};
 
 /// Computes the view of a conversation whose events are in order.
@@ -44,8 +45,10 @@ pub fn view(context: &Context, key: ConversationKey, events: &[Event]) -> View {
     };
     let mut fold = Fold::new(*context, key, &preparation, created_ms);
     for (position, event) in events.iter().enumerate() {
-        if !preparation.void[position] {
-            fold.event(position, event);
+        match &event.body {
+            Body::Label(label) => fold.label(position, event, label),
+            _ if preparation.void[position] => {}
+            _ => fold.event(position, event),
         }
     }
     let mut view = fold.finish();
@@ -81,7 +84,8 @@ pub fn moved_events(key: ConversationKey, events: &[Event]) -> Vec<Event> {
                 | Body::Spam(_)
         )
     };
-    let kept = events.iter().enumerate().filter(|(at, event)| !preparation.void[*at] && !stays(&event.body));
+    let moves = |(at, event): &(usize, &Event)| is_label(event) || (!preparation.void[*at] && !stays(&event.body));
+    let kept = events.iter().enumerate().filter(moves);
     kept.map(|(position, event)| {
         let mut moved = Event { home: Some(key.conversation), ..event.clone() };
         if let Body::Message { text, .. } = &mut moved.body {
@@ -308,6 +312,7 @@ impl<'a> Fold<'a> {
             | Body::Deleted { .. }
             | Body::Merged { .. }
             | Body::Spam(_)
+            | Body::Label(_)
             | Body::Other(_) => {}
         }
     }

@@ -111,10 +111,10 @@ pub fn apply(events: &mut Vec<Event>, changes: impl IntoIterator<Item = Change>)
 #[cfg(test)]
 mod tests {
     use contactflow_schemas::event::{
-        ActorType, Body, DequeueReason, Direction, EventType, Origin, SegmentStep, Status, TextRef, TransferKind,
-        Visibility,
+        ActorType, Body, DequeueReason, Direction, EventType, Label, Origin, SegmentStep, Status, TextRef,
+        TransferKind, Verdict, Visibility,
     };
-    use contactflow_schemas::prediction::TextKey;
+    use contactflow_schemas::prediction::{TextHead, TextKey};
 
     use super::*;
 
@@ -147,6 +147,10 @@ mod tests {
             fallback: visibility == Visibility::Public,
             text,
         };
+        let label = |message_id: &str, verdict| {
+            let (message_id, label) = (message_id.into(), Symbol::new("greets"));
+            Body::Label(Box::new(Label { message_id, label, rater: agent, agent: None, verdict }))
+        };
         let bodies = vec![
             Body::Created,
             message("e1", Some(Direction::Outbound), Visibility::Public),
@@ -167,6 +171,9 @@ mod tests {
             Body::Merged { target: Symbol::new("x") },
             Body::Spam(true),
             Body::Other(EventType::ErasureRequested),
+            label("", Verdict::Graded { pass: true, weight_milli: 2_500 }),
+            label("m", Verdict::NotApplicable),
+            label("m", Verdict::Class(TextHead::Intent, Symbol::new("refund"))),
         ];
         let time = |n: usize| 1_700_000_000_000 + n as i64 * 1_000_003;
         bodies.into_iter().enumerate().map(|(n, body)| event(time(n), "s", &format!("e{n}"), body)).collect()

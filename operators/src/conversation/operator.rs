@@ -5,9 +5,10 @@ use std::sync::Arc;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
 use contactflow_schemas::event::ConversationKey;
-use contactflow_schemas::facts::{Cell, CycleFacts, Turn};
+use contactflow_schemas::facts::{Cell, CycleFacts, LabelledText, Turn};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
+use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::windows::{Window, Windows};
 use differential_dataflow::VecCollection;
 use differential_dataflow::collection::AsCollection;
@@ -16,7 +17,7 @@ use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::vec::{Broadcast, ToStream};
+use timely::dataflow::operators::vec::{Broadcast, Partition, ToStream};
 
 use super::store::{Received, Store};
 use super::{Change, LevelUpdate, VisitUpdate, WaitUpdate};
@@ -59,6 +60,8 @@ pub struct Conversations<'scope> {
     pub visits: Stream<'scope, Epoch, Vec<VisitUpdate>>,
     /// Messages to score.
     pub turns: VecCollection<'scope, Epoch, Turn, isize>,
+    /// Messages whose true class somebody has told.
+    pub labelled: VecCollection<'scope, Epoch, LabelledText, isize>,
     /// Rows that refer to nothing.
     pub rejects: VecCollection<'scope, Epoch, Reject, isize>,
 }
@@ -73,6 +76,7 @@ impl<'scope> Conversations<'scope> {
             waits: self.waits.concat(other.waits),
             visits: self.visits.concat(other.visits),
             turns: self.turns.concat(other.turns),
+            labelled: self.labelled.concat(other.labelled),
             rejects: self.rejects.concat(other.rejects),
         }
     }
@@ -107,9 +111,17 @@ fn stage<'scope>(
 ) -> (Conversations<'scope>, Changes<'scope>) {
     let ConversationsInput { latest, dimensions, merges, rules, windows, causes, metrics } = input;
     let scope = changes.scope();
-    let merges = match stage {
-        Stage::Own => merges,
-        Stage::Joint => Vec::new().to_stream(scope),
+    // Labels without a conversation concern whatever has their message, which only own histories know.
+    let (changes, labels, merges) = match stage {
+        Stage::Own => {
+            let unplaced = Symbol::new("");
+            let is_unplaced = move |key: &ConversationKey| u64::from(key.conversation == unplaced);
+            let mut parts = changes.partition(2, move |(key, change)| (is_unplaced(&key), (key, change)));
+            let labels = parts.pop().unwrap_or_else(|| Vec::new().to_stream(scope));
+            let changes = parts.pop().unwrap_or_else(|| Vec::new().to_stream(scope));
+            (changes, labels, merges)
+        }
+        Stage::Joint => (changes, Vec::new().to_stream(scope), Vec::new().to_stream(scope)),
     };
     let mut builder = OperatorBuilder::new(format!("Conversations: {stage:?}"), scope);
     let route = Exchange::new(|(key, _): &(ConversationKey, Change)| key.stable_hash());
@@ -117,6 +129,7 @@ fn stage<'scope>(
     let mut latest_input = builder.new_input(latest.broadcast(), Pipeline);
     let mut dimensions_input = builder.new_input(dimensions.broadcast(), Pipeline);
     let mut merges_input = builder.new_input(merges.broadcast(), Pipeline);
+    let mut labels_input = builder.new_input(labels.broadcast(), Pipeline);
     let (facts_output, facts) = builder.new_output();
     let (cells_output, cells) = builder.new_output();
     let (levels_output, levels) = builder.new_output();
@@ -125,6 +138,7 @@ fn stage<'scope>(
     let (turns_output, turns) = builder.new_output();
     let (rejects_output, rejects) = builder.new_output();
     let (moved_output, moved) = builder.new_output();
+    let (labelled_output, labelled) = builder.new_output();
     let mut facts_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(facts_output);
     let mut cells_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(cells_output);
     let mut levels_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(levels_output);
@@ -133,9 +147,10 @@ fn stage<'scope>(
     let mut turns_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(turns_output);
     let mut rejects_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rejects_output);
     let mut moved_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(moved_output);
+    let mut labelled_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(labelled_output);
 
     builder.build(move |_capabilities| {
-        let mut buffer = EpochBuffer::new(8);
+        let mut buffer = EpochBuffer::new(9);
         let mut store = Store::new(rules, windows, causes, Arc::clone(&metrics));
         move |frontiers| {
             changes_input.for_each(|capability, rows: &mut Vec<_>| {
@@ -150,7 +165,10 @@ fn stage<'scope>(
             merges_input.for_each(|capability, rows: &mut Vec<_>| {
                 buffer.stash(&capability, vec![Received::Merges(std::mem::take(rows))]);
             });
-            let open = [&frontiers[0], &frontiers[1], &frontiers[2], &frontiers[3]];
+            labels_input.for_each(|capability, rows: &mut Vec<_>| {
+                buffer.stash(&capability, vec![Received::Labels(std::mem::take(rows))]);
+            });
+            let open = [&frontiers[0], &frontiers[1], &frontiers[2], &frontiers[3], &frontiers[4]];
             while let Some(mut batch) = buffer.next_complete(&open) {
                 let (mut differences, moved) = store.process(batch.take_items());
                 let EpochBatch { epoch, capabilities, .. } = batch;
@@ -171,6 +189,8 @@ fn stage<'scope>(
                 let rejects = differences.rejects.into_iter().map(|(row, diff)| (row, epoch, diff));
                 rejects_output.activate().session(&capabilities[6]).give_iterator(rejects);
                 moved_output.activate().session(&capabilities[7]).give_iterator(moved.into_iter());
+                let labelled = differences.labelled.into_iter().map(|(row, diff)| (row, epoch, diff));
+                labelled_output.activate().session(&capabilities[8]).give_iterator(labelled);
             }
         }
     });
@@ -181,6 +201,7 @@ fn stage<'scope>(
         waits,
         visits,
         turns: turns.as_collection(),
+        labelled: labelled.as_collection(),
         rejects: rejects.as_collection(),
     };
     (conversations, moved)

@@ -1,7 +1,7 @@
 //! What has to be known of a whole history before it is walked: later events change what earlier ones mean.
 
 use contactflow_schemas::clock::TimeMs;
-use contactflow_schemas::event::{ActorType, Body, ConversationKey, Direction, Event, TextRef, Visibility};
+use contactflow_schemas::event::{ActorType, Body, ConversationKey, Direction, Event, Label, TextRef, Visibility};
 use contactflow_schemas::normalise::speaker;
 use contactflow_schemas::reject::{Reason, Reject};
 use contactflow_schemas::symbol::Symbol;
@@ -23,7 +23,8 @@ pub(super) struct Preparation<'a> {
     pub(super) first_team: Option<Symbol>,
     /// Its first queue.
     pub(super) first_queue: Option<Symbol>,
-    /// For each event: it counts for nothing, being a message that was not delivered or a reference to no message (rule 8).
+    /// For each event: it counts for nothing, being a message that was not delivered or a reference to no message (rule
+    /// 8), or a label, which is no event of the conversation (rule 63).
     pub(super) void: Vec<bool>,
     /// The ratings that stand, the last of each survey, and how many they replace (rule 19).
     standing_ratings: Vec<(usize, i64)>,
@@ -52,6 +53,9 @@ impl<'a> Preparation<'a> {
         };
         if texts_change {
             preparation.void_undelivered_and_orphans(key);
+        }
+        for (void, event) in preparation.void.iter_mut().zip(events) {
+            *void |= is_label(event);
         }
         preparation.scan();
         if preparation.created_ms.is_none() {
@@ -86,6 +90,32 @@ impl<'a> Preparation<'a> {
             }
         }
         standing
+    }
+
+    /// The label at `position` stands: no later one says something else of the same (rule 63).
+    pub(super) fn label_stands(&self, position: usize, label: &Label) -> bool {
+        let home = self.events[position].home;
+        let is_same = |event: &Event| match &event.body {
+            Body::Label(other) => {
+                event.home == home
+                    && (&other.message_id, other.label, other.rater) == (&label.message_id, label.label, label.rater)
+            }
+            _ => false,
+        };
+        !self.events[position + 1..].iter().any(is_same)
+    }
+
+    /// The message that a label of a conversation names: the first with this id that was delivered.
+    pub(super) fn labelled_message(&self, home: Option<Symbol>, wanted: &str) -> Option<usize> {
+        let is_meant = |event: &Event| {
+            event.home == home && matches!(&event.body, Body::Message { message_id, .. } if message_id == wanted)
+        };
+        self.events.iter().zip(&self.void).position(|(event, void)| !void && is_meant(event))
+    }
+
+    /// The event at `position`.
+    pub(super) fn event(&self, position: usize) -> &'a Event {
+        &self.events[position]
     }
 
     fn has_message(&self, wanted: &str) -> bool {
@@ -149,8 +179,14 @@ impl<'a> Preparation<'a> {
     /// Without an opener every event refers to a conversation that does not exist.
     fn orphan_everything(&mut self, key: ConversationKey) {
         let message = "the conversation has neither a conversation_created nor a delivered message";
-        self.orphans = self.events.iter().map(|event| orphan(key, event, "conversation_id", message)).collect();
+        let events = self.events.iter().filter(|event| !is_label(event));
+        self.orphans = events.map(|event| orphan(key, event, "conversation_id", message)).collect();
     }
+}
+
+/// A label, which is no event of the conversation that it is about.
+pub(super) fn is_label(event: &Event) -> bool {
+    matches!(event.body, Body::Label(_))
 }
 
 /// Ids are unique within a conversation: messages of merged ones are never meant.

@@ -10,6 +10,7 @@ use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::FastHash;
 use contactflow_schemas::windows::Windows;
 
+use super::unplaced::UnplacedLabels;
 use super::{Change, Context, Differences, EventRefs, History, View, apply, explain, moved_events, view, void_view};
 use crate::as_of::{AsOf, AsOfMove};
 use crate::causes::{CauseKind, Causes, EventRef};
@@ -23,6 +24,8 @@ pub(super) enum Received {
     Latest(Vec<(TimeMs, i64)>),
     Dimensions(Vec<(DimensionEvent, isize)>),
     Merges(Vec<(MergeEvent, isize)>),
+    /// Labels that name a message and no conversation.
+    Labels(Vec<(ConversationKey, Change)>),
 }
 
 /// A conversation's history, and until when its view depends on dimensions.
@@ -42,6 +45,7 @@ pub(super) struct Store {
     as_of: AsOf,
     dimensions: Dimensions,
     merges: Merges,
+    labels: UnplacedLabels,
     causes: Causes,
     metrics: Metrics,
 }
@@ -66,6 +70,7 @@ impl Store {
             as_of: AsOf::default(),
             dimensions: Dimensions::default(),
             merges: Merges::default(),
+            labels: UnplacedLabels::default(),
             causes,
             metrics,
         }
@@ -79,7 +84,7 @@ impl Store {
     ) -> (Differences, Vec<(ConversationKey, Change)>) {
         let before_ms = self.as_of.get();
         let mut changes: HashMap<ConversationKey, Vec<Change>, FastHash> = HashMap::default();
-        let (mut dimensions, mut merges) = (Vec::new(), Vec::new());
+        let (mut dimensions, mut merges, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         for input in inputs {
             match input {
                 Received::Changes(chunk) => {
@@ -90,7 +95,14 @@ impl Store {
                 }
                 Received::Dimensions(chunk) => dimensions.extend(chunk),
                 Received::Merges(chunk) => merges.extend(chunk),
+                Received::Labels(chunk) => labels.extend(chunk),
             }
+        }
+        for (key, changes) in &mut changes {
+            self.labels.follow(*key, changes);
+        }
+        for (key, change) in self.labels.take_in(labels) {
+            changes.entry(key).or_default().push(change);
         }
         let moved = AsOfMove { before_ms, after_ms: self.as_of.get() };
         let passed = moved.passed();

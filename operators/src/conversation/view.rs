@@ -1,7 +1,7 @@
 //! What follows from the history of one conversation.
 
 use contactflow_schemas::clock::TimeMs;
-use contactflow_schemas::facts::{CycleFacts, Turn};
+use contactflow_schemas::facts::{CycleFacts, LabelledText, Turn};
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
@@ -115,6 +115,8 @@ pub struct View {
     pub wait: Option<Wait>,
     /// Messages to score.
     pub turns: Vec<Turn>,
+    /// Messages whose true class somebody has told.
+    pub labelled: Vec<LabelledText>,
     /// Rows that turned out to be unusable.
     pub rejects: Vec<Reject>,
     /// What it is to its contact's other conversations.

@@ -83,7 +83,7 @@ pub(super) fn generate(args: GenerateArgs) -> Result<(), CliError> {
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} conversations, {eta} left") {
         bar.set_style(style);
     }
-    let mut write = |name: &str, body| root.put(&root.at(name), body).map_err(anyhow::Error::from);
+    let mut write = |name: &str, body| root.put(&root.at(name), body).map(drop).map_err(anyhow::Error::from);
     let truth = crate::generate::generate(&options, &mut write, &mut |done| bar.set_position(done));
     bar.finish_and_clear();
     let truth = truth.map_err(|error| match error.downcast_ref::<OptionsError>() {

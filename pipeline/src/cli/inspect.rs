@@ -1,4 +1,4 @@
-//! `contactflow verify`, `contactflow whatif` and `contactflow status`.
+//! `contactflow verify`, `whatif`, `status` and `erase`.
 
 use clap::Args;
 use comfy_table::Table;
@@ -7,7 +7,7 @@ use contactflow_schemas::symbol::Symbol;
 use serde_json::{Value, json};
 
 use super::{CliError, say};
-use crate::run::{Basis, Status, compare, status as read_status};
+use crate::run::{Basis, Receipt, Status, compare, status as read_status};
 use crate::sink::{Inspection, Restatement};
 
 /// Paths and cells that are printed for people; `--json` prints all that are known.
@@ -67,6 +67,54 @@ pub(super) struct StatusArgs {
     /// Print as JSON
     #[arg(long)]
     json: bool,
+}
+
+/// Arguments of `erase`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  contactflow erase --output tables --contact c-1042
+
+Stops a job that runs on this root; start it again afterwards. Delete or mask the contact in the source files yourself:
+events known today cannot come back from them, new ones of the same contact would be read.")]
+pub(super) struct EraseArgs {
+    /// Root of the tables
+    #[arg(long, value_name = "URL_OR_PATH")]
+    output: String,
+    /// The contact_id
+    #[arg(long, value_name = "ID")]
+    contact: String,
+    /// Only of this tenant
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+    /// Worker threads
+    #[arg(long, default_value_t = 1)]
+    workers: usize,
+    /// Print the receipt as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn erase(args: EraseArgs) -> Result<(), CliError> {
+    if args.contact.trim().is_empty() {
+        return Err(CliError::configuration("--contact: give the contact_id"));
+    }
+    let receipt = crate::run::erase(&args.output, &args.contact, args.tenant.as_deref(), args.workers)?;
+    if args.json {
+        say(serde_json::to_string(&receipt).map_err(CliError::failure)?);
+    } else {
+        let Receipt { commit, events, conversations, rejected_rows, predictions, texts, scan, .. } = &receipt;
+        say(format!(
+            "commit {commit}: {events} events, {conversations} conversations, {rejected_rows} rejected rows, {predictions} \
+             predictions and {texts} waiting texts erased"
+        ));
+        say(format!("{} files, {} bytes searched afterwards", scan.files, scan.bytes));
+        say("the receipt is in _contactflow/erasures below the root".to_owned());
+    }
+    if receipt.scan.found_in.is_empty() {
+        return Ok(());
+    }
+    let shown: Vec<&str> = receipt.scan.found_in.iter().take(SHOWN).map(String::as_str).collect();
+    Err(CliError::failure(format!("the identifier still stands in {}", shown.join(", "))))
 }
 
 pub(super) fn verify(args: VerifyArgs) -> Result<(), CliError> {

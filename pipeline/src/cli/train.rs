@@ -1,10 +1,14 @@
 //! `contactflow train` and `contactflow evaluate`.
 
+mod curve;
+mod report;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
-    ClassificationReport, Device, EvaluateOptions, InferenceError, ModelConfig, Progress, TrainOptions,
+    Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig, Multilingual, Progress, TrainOptions,
+    evaluate as evaluate_head, read_labelled, train as train_head,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -13,19 +17,52 @@ use super::{CliError, say};
 /// Heads the program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum HeadArg {
+    /// negative, neutral, positive (Chinese: negative, positive)
     Sentiment,
+    /// anger, joy, optimism, sadness
+    Emotion,
+    /// not-offensive, offensive
+    Offensive,
+    /// emotion or offensive, whichever the labels of the input belong to
+    Tone,
+    /// any labels; the built-in head has the 77 of banking77
+    Intent,
+}
+
+/// Languages that have an encoder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LanguageArg {
+    En,
+    Zh,
+}
+
+impl LanguageArg {
+    fn language(self) -> Language {
+        match self {
+            Self::En => Language::En,
+            Self::Zh => Language::Zh,
+        }
+    }
 }
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 #[command(after_help = "Labelled texts are NDJSON, plain or gzipped: {\"text\": …, \"label\": …, \"lang\": …} a line.
+15 % of them, chosen by a seeded hash of the text, are held out; the figures are on these, beside those of a
+bag-of-words baseline. Training that was stopped goes on after its last whole epoch when the same command is run again
+(OUTPUT.checkpoint). The learning curve goes to OUTPUT.svg.
 
-Example:
-  contactflow train --head sentiment --input labels.ndjson.gz --output sentiment.safetensors --seed 7")]
+Examples:
+  contactflow train --head sentiment --input labels.ndjson.gz --output sentiment.safetensors --seed 7
+  contactflow train --head sentiment --language zh --input labels.ndjson.gz --output zh.safetensors
+  contactflow train --head intent --input intents.ndjson --output intent.safetensors --report intent.html")]
 pub(super) struct TrainArgs {
     /// What to fit
     #[arg(long, value_enum, default_value = "sentiment")]
     head: HeadArg,
+    /// Whose encoder the head is for; rows in other languages are left out
+    #[arg(long, value_enum, default_value = "en")]
+    language: LanguageArg,
     /// Labelled texts (may be repeated)
     #[arg(long, required = true, value_name = "FILE")]
     input: Vec<PathBuf>,
@@ -35,27 +72,39 @@ pub(super) struct TrainArgs {
     /// Seed of the split, the initial weights and the order of batches
     #[arg(long, default_value_t = TrainOptions::default().seed)]
     seed: u64,
-    /// Language whose validation macro-F1 decides which epoch is kept; all by default
+    /// Most passes over the data [default: the built-in head's]
     #[arg(long)]
-    selection_language: Option<String>,
-    /// Most passes over the data
-    #[arg(long, default_value_t = TrainOptions::default().epochs_max)]
-    epochs: u32,
-    /// Dropout
-    #[arg(long, default_value_t = TrainOptions::default().dropout)]
-    dropout: f64,
-    /// Label smoothing
-    #[arg(long, default_value_t = TrainOptions::default().label_smoothing)]
-    label_smoothing: f64,
-    /// Power of the inverse class frequency that weights the loss; 0 is unweighted
-    #[arg(long, default_value_t = TrainOptions::default().class_weight_power)]
-    class_weight_power: f64,
-    /// Encoder layers the head mixes, such as 3,4,5,6; the last by default
+    epochs: Option<u32>,
+    /// Peak learning rate [default: the built-in head's]
+    #[arg(long)]
+    learning_rate: Option<f64>,
+    /// Dropout [default: the built-in head's]
+    #[arg(long)]
+    dropout: Option<f64>,
+    /// Label smoothing [default: the built-in head's]
+    #[arg(long)]
+    label_smoothing: Option<f64>,
+    /// Power of the inverse class frequency that weights the loss; 0 is unweighted [default: the built-in head's]
+    #[arg(long)]
+    class_weight_power: Option<f64>,
+    /// Encoder layers the head mixes, such as 3,4,5,6 [default: the built-in head's]
     #[arg(long, value_delimiter = ',')]
     encoder_layers: Vec<i64>,
+    /// Most training rows the LSTM reads [default: the built-in head's]
+    #[arg(long)]
+    neural_rows: Option<usize>,
+    /// Inverse strength of the lexical branch's penalty; 0 leaves the branch out [default: the built-in head's]
+    #[arg(long)]
+    lexical_inverse_penalty: Option<f64>,
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
+    /// Keep the encoder's states there (gigabytes), for further runs on the same texts
+    #[arg(long, value_name = "FOLDER")]
+    feature_cache: Option<PathBuf>,
+    /// Write the report there too, as .txt, .json or .html (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
     /// Print the report as JSON
     #[arg(long)]
     json: bool,
@@ -63,8 +112,9 @@ pub(super) struct TrainArgs {
 
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  contactflow evaluate --head sentiment --language en --input labels.ndjson.gz --json")]
+#[command(after_help = "Examples:
+  contactflow evaluate --head sentiment --language en --input labels.ndjson.gz --json
+  contactflow evaluate --head intent --input intents.ndjson.gz --report intent.html")]
 pub(super) struct EvaluateArgs {
     /// Which head
     #[arg(long, value_enum, default_value = "sentiment")]
@@ -72,23 +122,36 @@ pub(super) struct EvaluateArgs {
     /// Labelled texts (may be repeated)
     #[arg(long, required = true, value_name = "FILE")]
     input: Vec<PathBuf>,
-    /// Only rows of this language
-    #[arg(long)]
-    language: Option<String>,
+    /// Whose encoder and head, and only rows in it; by the script of each text if absent
+    #[arg(long, value_enum)]
+    language: Option<LanguageArg>,
     /// Head file; the built-in head by default
     #[arg(long, value_name = "FILE")]
     head_file: Option<PathBuf>,
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
+    /// Write the report there too, as .txt, .json or .html (may be repeated)
+    #[arg(long, value_name = "FILE")]
+    report: Vec<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
-fn model(encoder: Option<&Path>, head_file: Option<PathBuf>) -> ModelConfig {
-    let config = encoder.map_or_else(ModelConfig::default, ModelConfig::new);
-    ModelConfig { head_file, ..config }
+/// The encoders, with another folder for `language` if one is given.
+fn model(encoder: Option<&Path>, language: Language) -> ModelConfig {
+    let mut config = ModelConfig::default();
+    if let Some(folder) = encoder {
+        match language {
+            Language::En => config.encoder_dir = folder.to_owned(),
+            Language::Zh => {
+                config.multilingual.encoder_dir = folder.to_owned();
+                config.multilingual.when = Multilingual::On;
+            }
+        }
+    }
+    config
 }
 
 /// Wrong files and options are the user's to correct; everything else is a failure.
@@ -99,47 +162,125 @@ fn explain(error: InferenceError) -> CliError {
     }
 }
 
+/// The head an argument means; `tone` is two of them, told apart by the labels in the first file.
+fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
+    match argument {
+        HeadArg::Sentiment => Ok(HeadName::Sentiment),
+        HeadArg::Emotion => Ok(HeadName::Emotion),
+        HeadArg::Offensive => Ok(HeadName::Offensive),
+        HeadArg::Intent => Ok(HeadName::Intent),
+        HeadArg::Tone => {
+            let rows = inputs.first().map_or_else(|| Ok(Vec::new()), |path| read_labelled(path)).map_err(explain)?;
+            let label = rows.first().map(|row| row.label.as_str()).unwrap_or_default();
+            let knows = |head: &HeadName| head.labels().is_some_and(|labels| labels.contains(&label));
+            [HeadName::Emotion, HeadName::Offensive].into_iter().find(knows).ok_or_else(|| {
+                explain(InferenceError::Labels(format!("label `{label}` belongs to neither emotion nor offensive")))
+            })
+        }
+    }
+}
+
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
-    let HeadArg::Sentiment = args.head;
-    let options = TrainOptions {
-        model: model(args.encoder.as_deref(), None),
-        inputs: args.input,
-        output: Some(args.output),
-        seed: args.seed,
-        selection_language: args.selection_language,
-        epochs_max: args.epochs,
-        dropout: args.dropout,
-        label_smoothing: args.label_smoothing,
-        class_weight_power: args.class_weight_power,
-        encoder_layers: args.encoder_layers,
-        ..TrainOptions::default()
+    let head = head(args.head, &args.input)?;
+    let language = args.language.language();
+    let shipped = TrainOptions::shipped(head, language);
+    let lexical = match (args.lexical_inverse_penalty, shipped.lexical) {
+        (None, lexical) => lexical,
+        (Some(penalty), Some(lexical)) if penalty > 0.0 => {
+            Some(contactflow_inference::LexicalOptions { inverse_penalty: penalty, ..lexical })
+        }
+        (Some(_), _) => None,
     };
-    let report =
-        with_progress(|progress| contactflow_inference::train(&options, Device::cuda_if_available(), progress))?;
+    let options = TrainOptions {
+        model: model(args.encoder.as_deref(), language),
+        inputs: args.input,
+        checkpoint: Some(args.output.with_extension("checkpoint")),
+        feature_cache: args.feature_cache,
+        seed: args.seed,
+        epochs_max: args.epochs.unwrap_or(shipped.epochs_max),
+        learning_rate: args.learning_rate.unwrap_or(shipped.learning_rate),
+        dropout: args.dropout.unwrap_or(shipped.dropout),
+        label_smoothing: args.label_smoothing.unwrap_or(shipped.label_smoothing),
+        class_weight_power: args.class_weight_power.unwrap_or(shipped.class_weight_power),
+        encoder_layers: if args.encoder_layers.is_empty() {
+            shipped.encoder_layers.clone()
+        } else {
+            args.encoder_layers
+        },
+        neural_rows_max: args.neural_rows.unwrap_or(shipped.neural_rows_max),
+        lexical,
+        output: Some(args.output.clone()),
+        ..shipped
+    };
+    let result = with_progress(|progress| train_head(&options, Device::cuda_if_available(), progress))?;
+    let picture = curve::svg(&result.curve).map_err(CliError::failure)?;
+    write(&args.output.with_extension("svg"), &picture)?;
+    let title = format!("{} ({})", head.as_str(), language.as_str());
+    for path in &args.report {
+        let contents = match format(path)? {
+            Format::Text => report::training_text(&result),
+            Format::Json => serde_json::to_string_pretty(&result).map_err(CliError::failure)?,
+            Format::Html => report::training_html(&title, &result, &picture),
+        };
+        write(path, &contents)?;
+    }
     if args.json {
-        say(serde_json::to_string_pretty(&report).map_err(CliError::failure)?);
+        say(serde_json::to_string_pretty(&result).map_err(CliError::failure)?);
     } else {
-        say(format!("model {}, epoch {} of {}", report.model_id, report.best_epoch, report.epochs));
-        print_report(&report.validation);
+        say(report::training_text(&result));
     }
     Ok(())
 }
 
 pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
-    let HeadArg::Sentiment = args.head;
+    let head = head(args.head, &args.input)?;
+    let language = args.language.map(LanguageArg::language);
     let options = EvaluateOptions {
-        model: model(args.encoder.as_deref(), args.head_file),
+        model: model(args.encoder.as_deref(), language.unwrap_or(Language::En)),
+        head,
+        head_file: args.head_file,
         inputs: args.input,
-        language: args.language,
+        language,
     };
-    let report =
-        with_progress(|progress| contactflow_inference::evaluate(&options, Device::cuda_if_available(), progress))?;
+    let result = with_progress(|progress| evaluate_head(&options, Device::cuda_if_available(), progress))?;
+    for path in &args.report {
+        let contents = match format(path)? {
+            Format::Text => report::text(&result),
+            Format::Json => serde_json::to_string_pretty(&result).map_err(CliError::failure)?,
+            Format::Html => report::html(head.as_str(), &result),
+        };
+        write(path, &contents)?;
+    }
     if args.json {
-        say(serde_json::to_string(&report).map_err(CliError::failure)?);
+        say(serde_json::to_string(&result).map_err(CliError::failure)?);
     } else {
-        print_report(&report);
+        say(report::text(&result));
     }
     Ok(())
+}
+
+/// What a report file's name asks for.
+enum Format {
+    Text,
+    Json,
+    Html,
+}
+
+fn format(path: &Path) -> Result<Format, CliError> {
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("txt") => Ok(Format::Text),
+        Some("json") => Ok(Format::Json),
+        Some("html") => Ok(Format::Html),
+        _ => {
+            let reason = format!("--report {} ends in none of .txt, .json and .html", path.display());
+            Err(CliError::configuration(InferenceError::Config(reason)))
+        }
+    }
+}
+
+fn write(path: &Path, contents: &str) -> Result<(), CliError> {
+    std::fs::write(path, contents)
+        .map_err(|source| CliError::failure(InferenceError::Write { path: path.to_owned(), source }))
 }
 
 fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, InferenceError>) -> Result<T, CliError> {
@@ -148,39 +289,22 @@ fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, Inf
         bar.set_style(style);
     }
     let result = work(&mut |progress| match progress {
+        Progress::Lexical => bar.set_message("the lexical branch is fitted"),
+        Progress::Baseline => bar.set_message("the bag-of-words baseline is fitted"),
         Progress::Encoding { done, total } => {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
             bar.set_message("texts encoded");
         }
-        Progress::Epoch { epoch, epochs_max, training_loss, validation_macro_f1 } => {
+        Progress::Epoch { epochs_max, figures } => {
             bar.set_length(u64::from(epochs_max));
-            bar.set_position(u64::from(epoch));
-            bar.set_message(format!("epochs, loss {training_loss:.4}, validation macro-F1 {validation_macro_f1:.4}"));
-            tracing::info!(epoch, training_loss, validation_macro_f1, "epoch finished");
+            bar.set_position(u64::from(figures.epoch));
+            let (loss, macro_f1) = (figures.training_loss, figures.validation_macro_f1);
+            bar.set_message(format!("epochs, loss {loss:.4}, validation macro-F1 {macro_f1:.4}"));
+            let validation_loss = figures.validation_loss;
+            tracing::info!(epoch = figures.epoch, training_loss = loss, validation_loss, macro_f1, "epoch finished");
         }
     });
     bar.finish_and_clear();
     result.map_err(explain)
-}
-
-fn print_report(report: &ClassificationReport) {
-    let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::UTF8_BORDERS_ONLY);
-    table.set_header(["class", "precision", "recall", "F1", "n"]);
-    for (label, class) in &report.per_class {
-        let number = |value: f64| format!("{value:.4}");
-        table.add_row([
-            label.clone(),
-            number(class.precision),
-            number(class.recall),
-            number(class.f1),
-            class.n.to_string(),
-        ]);
-    }
-    say(table);
-    say(format!(
-        "accuracy {:.4}, macro-F1 {:.4}, expected calibration error {:.4}, n {}, model {}",
-        report.accuracy, report.macro_f1, report.expected_calibration_error, report.n, report.model_id
-    ));
 }

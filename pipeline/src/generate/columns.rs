@@ -108,6 +108,8 @@ pub(crate) enum Cell {
     Int(i64),
     /// A time, milliseconds since the Unix epoch.
     Time(i64),
+    /// A truth value.
+    Bool(bool),
     /// Strings by string.
     Map([(&'static str, &'static str); 2]),
 }

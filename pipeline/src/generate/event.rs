@@ -84,8 +84,14 @@ impl Status {
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Body {
-    /// `agent_upserted`; the only one without a thread.
+    /// `agent_upserted`; this and the next three are without a thread.
     AgentUpserted { agent: AgentIndex },
+    /// `calendar_upserted`: an entry of `dimensions::CALENDARS`.
+    CalendarUpserted { version: u16 },
+    /// `sla_policy_upserted`: an entry of `dimensions::POLICIES`.
+    PolicyUpserted { version: u16 },
+    /// `agent_status_changed`.
+    AgentStatusChanged { agent: AgentIndex, status: &'static str },
     /// `conversation_created`.
     ConversationCreated { priority: &'static str, topic: super::text::Topic },
     /// `message_created`; offsets of voice transcripts are from the start of the segment.
@@ -108,6 +114,8 @@ pub(crate) enum Body {
     SegmentEnded { segment: u16, agent: AgentIndex, duration_ms: i64 },
     /// `bot_handoff`.
     BotHandoff { reason: &'static str },
+    /// `sla_applied`.
+    SlaApplied { policy: &'static str },
     /// `csat_sent`.
     CsatSent { survey: u16, agent: Option<AgentIndex> },
     /// `csat_rated`.
@@ -119,6 +127,10 @@ impl Body {
     pub(crate) fn event_type(&self) -> &'static str {
         match self {
             Self::AgentUpserted { .. } => "agent_upserted",
+            Self::CalendarUpserted { .. } => "calendar_upserted",
+            Self::PolicyUpserted { .. } => "sla_policy_upserted",
+            Self::AgentStatusChanged { .. } => "agent_status_changed",
+            Self::SlaApplied { .. } => "sla_applied",
             Self::ConversationCreated { .. } => "conversation_created",
             Self::MessageCreated { .. } => "message_created",
             Self::MessageEdited { .. } => "message_edited",

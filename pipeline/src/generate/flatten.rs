@@ -1,10 +1,12 @@
 //! From a delivery to a row of columns.
 
 use super::columns::{Cell, Column, Row};
+use super::dimensions::{CALENDARS, Calendar, PAUSE_STATUSES, POLICIES, Policy, TIME_ZONE};
 use super::event::{Actor, Body, Defect, Delivery, Event, Origin, Thread};
 use super::options::Format;
 use super::roster::{AgentIndex, Roster};
 use super::text::{TextSpec, render};
+use super::time::date_string;
 
 /// 2242-03-16: typed as a time, yet outside what the job accepts.
 const BAD_TIME_MS: i64 = 8_589_934_592_000;
@@ -49,6 +51,13 @@ impl Flattener<'_> {
         let conversation = event.thread.map_or(0, |thread| thread.conversation);
         match event.body {
             Body::AgentUpserted { agent } => self.set_agent_dimension(agent, row),
+            Body::CalendarUpserted { version } => set_calendar(&CALENDARS[usize::from(version)], event.event_ms, row),
+            Body::PolicyUpserted { version } => set_policy(&POLICIES[usize::from(version)], row),
+            Body::AgentStatusChanged { agent, status } => {
+                set_agent(Column::AgentId, agent, row);
+                row.set_str(Column::Status, status);
+            }
+            Body::SlaApplied { policy } => row.set_str(Column::PolicyId, policy),
             Body::ConversationCreated { priority, topic } => {
                 row.set(
                     Column::Attributes,
@@ -152,6 +161,10 @@ fn set_event_id(event: &Event, row: &mut Row) {
         (None, Body::AgentUpserted { agent }) => {
             row.set_fmt(Column::EventId, format_args!("a{:04}-u{number:02}", agent + 1))
         }
+        (None, Body::AgentStatusChanged { agent, .. }) => {
+            row.set_fmt(Column::EventId, format_args!("a{:04}-p{number}", agent + 1))
+        }
+        (None, Body::PolicyUpserted { .. }) => row.set_fmt(Column::EventId, format_args!("p{number:02}")),
         (None, _) => row.set_fmt(Column::EventId, format_args!("d{number:02}")),
     }
 }
@@ -194,6 +207,26 @@ fn set_agent(column: Column, agent: AgentIndex, row: &mut Row) {
 fn set_message_id(event: &Event, conversation: u64, row: &mut Row) {
     let stray = if event.origin == Origin::Stray { "s" } else { "" };
     row.set_fmt(Column::MessageId, format_args!("c{conversation:07}-m{stray}{:02}", event.number));
+}
+
+fn set_calendar(calendar: &Calendar, event_ms: i64, row: &mut Row) {
+    if let Some(channel) = calendar.channel {
+        row.set_str(Column::Channel, channel.as_str());
+    }
+    row.set_str(Column::CalendarId, calendar.id);
+    row.set_str(Column::Timezone, TIME_ZONE);
+    row.set_str(Column::Ranges, calendar.ranges);
+    let year = date_string(event_ms)[..4].to_owned();
+    row.set_fmt(Column::Holidays, format_args!("[\"{year}-01-01\",\"{year}-12-25\",\"{year}-12-26\"]"));
+}
+
+fn set_policy(policy: &Policy, row: &mut Row) {
+    row.set_str(Column::PolicyId, policy.id);
+    row.set(Column::FirstResponseTarget, Cell::Int(policy.first_response_ms));
+    row.set(Column::NextResponseTarget, Cell::Int(policy.next_response_ms));
+    row.set(Column::ResolutionTarget, Cell::Int(policy.resolution_ms));
+    row.set(Column::BusinessHours, Cell::Bool(policy.business_hours));
+    row.set_str(Column::PauseStatuses, PAUSE_STATUSES);
 }
 
 fn set_survey(conversation: u64, survey: u16, agent: Option<AgentIndex>, row: &mut Row) {

@@ -1,7 +1,7 @@
 //! Seeded synthetic months of a small contact centre, with planted, labelled incidents.
 //!
-//! Four channels with their own volumes and reply times, agents with shifts and temper, a bot, customers who write in
-//! English and Chinese, transfers, reopens, surveys; on request the disorder of real deliveries. Equal options give equal
+//! Four channels with their own volumes and reply times, agents with shifts and temper, opening hours, service promises,
+//! a bot, customers who write in English and Chinese, transfers, reopens, surveys; on request the disorder of real deliveries. Equal options give equal
 //! bytes: every draw comes from ChaCha streams of one seed, and nothing looks at a clock.
 //!
 //! The simulation runs hour by hour. A conversation is played to its end when it starts; events of later hours wait in
@@ -12,6 +12,7 @@ mod channel;
 mod columns;
 mod conversation;
 mod delivery_queue;
+mod dimensions;
 mod disorder;
 mod event;
 mod flatten;
@@ -35,7 +36,6 @@ use columns::Row;
 use conversation::{World, simulate};
 use delivery_queue::DeliveryQueue;
 use disorder::DeliveryDesk;
-use event::{Actor, Body, Event, Origin};
 use flatten::Flattener;
 use incidents::IncidentPlan;
 use roster::Roster;
@@ -56,6 +56,7 @@ enum Stream {
     Arrivals,
     Conversations,
     Disorder,
+    Presence,
 }
 
 fn stream(seed: u64, stream: Stream) -> ChaCha8Rng {
@@ -120,10 +121,21 @@ fn run(
         Flattener { tenant_id: &options.tenant_id, roster: world.roster, text: options.text, format: options.format };
     let (mut hour_arrivals, mut events, mut row) = (Vec::new(), Vec::new(), Row::default());
 
-    for event in agent_dimensions(world.roster, start_ms) {
+    for event in dimensions::dimensions(world.roster, start_ms, options.days) {
         desk.accept(event, &mut queue, truth);
     }
+    let mut presence_rng = stream(options.seed, Stream::Presence);
+    let mut hours = 0..;
     while arrivals.next_hour(&mut hour_arrivals, &mut arrivals_rng) {
+        // Whoever comes to work today says so in the hours to come.
+        if let Some(hour) = hours.next().filter(|hour| hour % 24 == 0) {
+            let today = ((hour / 24) as u16, start_ms + hour * time::HOUR_MS);
+            dimensions::presence(world.roster, today, &mut presence_rng, |event| {
+                if event.event_ms < end_ms {
+                    desk.accept(event, &mut queue, truth);
+                }
+            });
+        }
         for &arrival in &hour_arrivals {
             events.clear();
             simulate(truth.conversations, arrival, world, &mut conversations_rng, &mut events);
@@ -141,16 +153,4 @@ fn run(
     }
     debug_assert_eq!(queue.waiting(), 0, "everything is due within the span");
     files.finish()
-}
-
-/// The agents as the help desk knows them, valid from the start of the span.
-fn agent_dimensions(roster: &Roster, start_ms: i64) -> impl Iterator<Item = Event> {
-    (0..).zip(roster.agents()).map(move |(agent, _)| Event {
-        event_ms: start_ms,
-        thread: None,
-        number: 1,
-        origin: Origin::Simulated,
-        actor: Actor::System,
-        body: Body::AgentUpserted { agent },
-    })
 }

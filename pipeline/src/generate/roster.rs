@@ -27,6 +27,16 @@ pub(crate) struct Agent {
     on_duty: [bool; WEEK_HOURS],
 }
 
+impl Agent {
+    /// First hour of duty on a weekday, and the hour after the last; none on a day off.
+    pub(crate) fn hours_on(&self, weekday: usize) -> Option<(usize, usize)> {
+        let hours = &self.on_duty[weekday * 24..][..24];
+        let first = hours.iter().position(|on_duty| *on_duty)?;
+        let last = hours.iter().rposition(|on_duty| *on_duty)?;
+        Some((first, last + 1))
+    }
+}
+
 /// Every agent, with who is on duty when.
 #[derive(Debug)]
 pub(crate) struct Roster {

@@ -73,7 +73,7 @@ impl FilePlanner {
         let is_wanted = |file: &&StateFile| match file.kind {
             StateKind::Deliveries => true,
             StateKind::Texts => !self.model_id.is_empty(),
-            StateKind::Predictions => file.model_id.as_deref() == Some(&self.model_id),
+            StateKind::Predictions | StateKind::Qualities => file.model_id.as_deref() == Some(&self.model_id),
         };
         let assign = |file: &StateFile| FileAssignment {
             worker: balance.next(file.bytes),

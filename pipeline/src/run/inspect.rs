@@ -5,12 +5,12 @@ use std::sync::Arc;
 use contactflow_operators::causes::Causes;
 use serde::Serialize;
 
-use super::shared::{Shared, Target};
+use super::shared::{Resume, Shared, Target};
 use super::{JobError, Mode, RunSummary, Stop, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{Claim, Inspection, Inspector, Manifest, Objects, holder, last_commit};
+use crate::sink::{Claim, Inspection, Inspector, Manifest, Objects, PublishedSettings, holder, last_commit};
 use crate::state::StateKind;
 use crate::store::Root;
 
@@ -39,26 +39,20 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     if keep_state && manifest.state.is_none() {
         return Err(JobError::NoState { root: url });
     }
-    let published = manifest.settings.clone().unwrap_or_default();
-    let mut settings = JobSettings {
-        inputs: inputs.clone(),
-        output: output.to_owned(),
-        workers,
-        kpi: published.kpi.clone(),
-        kpi_tables: published.kpi_tables.clone(),
-        keep_state,
-        ..JobSettings::default()
-    };
-    settings.inference.enabled = false;
+    let PublishedSettings { model_id, with_quality, .. } = manifest.settings.clone().unwrap_or_default();
+    let mut settings = JobSettings::of_published(output, workers, manifest.settings.as_ref());
+    settings.inputs = inputs.clone();
+    settings.keep_state = keep_state;
     let causes = Causes::default();
     let windows = settings.windows()?;
     let progress = Arc::new(IngestProgress::default());
     let roots = open_inputs(&settings)?;
     let inspector = Inspector::new(Arc::clone(&objects), manifest, causes.clone(), windows);
     let mut context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
-    context.model_id = published.model_id;
+    (context.model_id, context.with_quality) = (model_id, with_quality);
+    let resume = Resume::of(Some(inspector.manifest()), keep_state, "");
     let target = Target::Compare(Box::new(inspector));
-    let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, Stop::default()));
+    let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Stop::default()));
     let started = std::time::Instant::now();
     start_workers(&shared)?;
     let mut summary = shared.summary(started.elapsed())?;

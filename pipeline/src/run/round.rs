@@ -12,6 +12,8 @@ use crate::sources::list_event_files;
 use crate::state::StateJournal;
 use crate::views::Views;
 
+/// How often a job that has nothing to commit asks whether the output is still its own.
+const ROOT_CHECK: Duration = Duration::from_secs(2);
 /// Longest sleep between two looks at whether something has to be done.
 const PARK: Duration = Duration::from_millis(20);
 
@@ -108,10 +110,15 @@ fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Plan,
     let interval = Duration::from_millis(shared.settings.poll_interval_ms);
     let waiting_texts = shared.context.backlog.texts();
     let mut scored = false;
+    let mut checked_at = Instant::now();
     loop {
         let plan = Plan { assignments: assign(shared, true)?, stopping: shared.stop.is_requested() };
         if first || scored || plan.stopping || !plan.assignments.is_empty() || shared.has_failed() {
             return Ok(plan);
+        }
+        if checked_at.elapsed() >= ROOT_CHECK {
+            shared.check_root()?;
+            checked_at = Instant::now();
         }
         let until = Instant::now() + interval;
         worker.step_or_park_while(Some(PARK), || Instant::now() < until && !shared.stop.is_requested());

@@ -13,9 +13,10 @@ use crate::ingest::FileAssignment;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
 use crate::sink::{
-    CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter, PublishedSettings,
+    CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter,
+    PublishedSettings, SourceFile,
 };
-use crate::state::{NewState, StateFile, StateJournal, StateKind, StateLedger};
+use crate::state::{NewState, STATE, StateFile, StateJournal, StateLedger, merge};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -42,17 +43,40 @@ pub(super) enum Target {
 }
 
 impl Target {
-    fn previous(&self) -> Option<&Manifest> {
-        match self {
-            Self::Commit(committer) => committer.previous(),
-            Self::Compare(inspector) => Some(inspector.manifest()),
-        }
-    }
-
     fn writer(&self) -> PartitionWriter {
         match self {
             Self::Commit(committer) => committer.writer(),
             Self::Compare(inspector) => inspector.writer(),
+        }
+    }
+}
+
+/// What a run goes on from.
+#[derive(Default)]
+pub(super) struct Resume {
+    /// State files that are taken in before the first round.
+    pub(super) state: Vec<StateFile>,
+    /// Source files that are read.
+    pub(super) read: Vec<SourceFile>,
+    /// State files that the first commit makes superfluous.
+    pub(super) superseded: Vec<String>,
+    /// Texts that wait for a model go on waiting: this run asks none.
+    pub(super) keeps_texts: bool,
+}
+
+impl Resume {
+    /// From the last commit. What was read without keeping state has to be read again; what the model said holds all the
+    /// same.
+    pub(super) fn of(previous: Option<&Manifest>, keep_state: bool, model_id: &str) -> Self {
+        let Some((previous, state)) = previous.and_then(|previous| Some((previous, previous.state.as_ref()?))) else {
+            return Self::default();
+        };
+        let is_wanted = |file: &&StateFile| keep_state || file.kind.is_of_a_model();
+        Self {
+            state: state.iter().filter(is_wanted).cloned().collect(),
+            read: if keep_state { previous.sources.clone() } else { Vec::new() },
+            superseded: Vec::new(),
+            keeps_texts: model_id.is_empty(),
         }
     }
 }
@@ -91,21 +115,19 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(settings: &JobSettings, mode: Mode, context: JobContext, target: Target, stop: Stop) -> Self {
+    pub(super) fn new(
+        settings: &JobSettings,
+        mode: Mode,
+        context: JobContext,
+        target: Target,
+        resume: Resume,
+        stop: Stop,
+    ) -> Self {
         let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
-        // What was read without keeping state has to be read again; what the model said holds all the same.
-        let kept = target.previous().and_then(|previous| Some((previous.state.as_ref()?, &previous.sources)));
-        let (restored, read) = match kept {
-            Some((state, sources)) if settings.keep_state => (state.clone(), &sources[..]),
-            Some((state, _)) => {
-                let predictions = state.iter().filter(|file| file.kind == StateKind::Predictions);
-                (predictions.cloned().collect(), &[][..])
-            }
-            None => (Vec::new(), &[][..]),
-        };
-        let planner = FilePlanner::new(settings.workers, &model_id, read);
-        let state = keeps_state.then(|| StateLedger::resume(&restored, !model_id.is_empty()));
+        let Resume { state: restored, read, superseded, keeps_texts } = resume;
+        let planner = FilePlanner::new(settings.workers, &model_id, &read);
+        let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
             settings: settings.clone(),
             mode,
@@ -209,6 +231,14 @@ impl Shared {
         ledger.commits == 0 || is_new || self.writer.has_changes()
     }
 
+    /// Fails when another job holds the output by now.
+    pub(super) fn check_root(&self) -> Result<(), JobError> {
+        match &self.ledger().target {
+            Target::Commit(committer) => Ok(committer.check_root()?),
+            Target::Compare(_) => Ok(()),
+        }
+    }
+
     /// Commits what the workers handed over for a round.
     pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
         let ledger = &mut *self.ledger();
@@ -219,6 +249,15 @@ impl Shared {
                 return Ok(());
             }
         };
+        if let Some(state) = &mut ledger.state {
+            let files = state.to_merge();
+            if let Some(first) = files.first() {
+                let next = committer.previous().map_or(1, |previous| previous.commit + 1);
+                let path = format!("{STATE}/{}/{:010}-merged-{next:08}.parquet", first.kind.name(), self.generation);
+                let merged = merge(&*self.context.ingest.objects, &files, path)?;
+                state.replace(&files, merged);
+            }
+        }
         let read = self.context.ingest.progress.rows_by_file();
         let input = CommitInput {
             epoch: round,
@@ -230,6 +269,7 @@ impl Shared {
                 kpi: self.context.rules.clone(),
                 kpi_tables: self.settings.kpi_tables.clone(),
                 model_id: self.model_id.clone(),
+                with_quality: self.context.with_quality,
             },
             state: ledger.state.as_ref().map(StateLedger::files),
         };
@@ -243,6 +283,14 @@ impl Shared {
         ledger.commits += 1;
         ledger.last_commit = Some(summary);
         Ok(())
+    }
+
+    /// Takes events out of what restatements name as causes; tells how many files named any.
+    pub(super) fn forget_events(&self, events: &HashSet<(String, String)>) -> Result<usize, JobError> {
+        match &mut self.ledger().target {
+            Target::Commit(committer) => Ok(committer.forget_events(events)?),
+            Target::Compare(_) => Ok(0),
+        }
     }
 
     pub(super) fn summary(&self, elapsed: Duration) -> Result<RunSummary, JobError> {
@@ -266,7 +314,7 @@ impl Shared {
 }
 
 /// The wall clock, for the history only: no data file depends on it.
-fn wall_clock_ms() -> TimeMs {
+pub(super) fn wall_clock_ms() -> TimeMs {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as TimeMs)
 }
 

@@ -13,18 +13,20 @@
 //! 5. The first commit of a run holds the whole state. Data files that it does not name are no part of the tables.
 //! 6. Nothing is written below a root that holds data files but was never claimed by this program.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::windows::Windows;
 
+use super::encode::CommitRow;
 use super::error::CommitError;
 use super::fence::{self, Claim};
 use super::head::{self, Head};
-use super::history::row_of;
+use super::history::{forget_events, missing_rows, row_of};
 use super::layout::{
     Change as FileChange, DeltaTables, FixedKeys, Holder, Layout, Publication, TableFiles, TableLayout, Written,
 };
@@ -91,8 +93,8 @@ pub struct Committer {
     is_first: bool,
     /// The store may hold another state than that of the last commit, so nothing is known about rows that moved.
     is_uncertain: bool,
-    /// The last commit's row of `commits` is not there.
-    row_is_missing: bool,
+    /// Rows of `commits` that are not there yet, oldest first.
+    missing_rows: Vec<CommitRow>,
     /// An attempt of the next commit failed after it began to change files.
     was_attempted: bool,
     /// Finds what commits change in closed windows; none where nobody asked for it.
@@ -140,10 +142,8 @@ impl Committer {
         let mut inputs = inputs.to_vec();
         inputs.sort_unstable();
         inputs.dedup();
-        let row_is_missing = match &manifest {
-            Some(manifest) => !tables.has_row(&*objects, manifest.commit)?,
-            None => false,
-        };
+        let has_row = |commit| tables.has_row(&*objects, commit);
+        let missing_rows = missing_rows(&*objects, root_url, manifest.as_ref(), has_row)?;
         Ok(Self {
             writer: PartitionWriter::new(layout, known),
             tables,
@@ -155,7 +155,7 @@ impl Committer {
             live,
             is_first: true,
             is_uncertain: true,
-            row_is_missing,
+            missing_rows,
             was_attempted: false,
             restater: None,
         })
@@ -183,6 +183,14 @@ impl Committer {
     /// A file of the last commit, by [slot](FileEntry::slot).
     pub fn live_file(&self, slot: &str) -> Option<&FileEntry> {
         self.live.get(slot)
+    }
+
+    /// Fails when another job holds the root, so that a job without anything to commit ends too.
+    ///
+    /// # Errors
+    /// [`CommitError::Fenced`]; those of the store.
+    pub fn check_root(&self) -> Result<(), CommitError> {
+        fence::check(&*self.objects, &self.root_url, &self.claim)
     }
 
     /// A handle through which workers hand over partitions.
@@ -371,21 +379,38 @@ impl Committer {
         }
     }
 
-    /// Makes `manifest` the last commit and writes the history, which may lag by one commit but never fails one.
+    /// Makes `manifest` the last commit and writes the history, which may lag behind but never fails a commit.
     fn follow(&mut self, manifest: Manifest) {
-        if let Some(previous) = self.previous.take().filter(|_| self.row_is_missing) {
-            self.put_row(&previous);
-        }
-        self.row_is_missing = !self.put_row(&manifest);
+        self.missing_rows.push(row_of(&manifest));
+        self.put_rows();
         self.previous = Some(manifest);
     }
 
-    /// Writes the row of a commit; tells whether it is there. The commit itself is done, so a failure is no error of it.
-    fn put_row(&mut self, manifest: &Manifest) -> bool {
-        let written = self.tables.put_row(&*self.objects, manifest);
-        if let Err(error) = &written {
-            tracing::warn!(commit = manifest.commit, %error, "the row of table commits is missing until the next commit");
+    /// Writes rows of commits, oldest first, and leaves those that could not be written. The commits themselves are done,
+    /// so a failure is no error of them.
+    fn put_rows(&mut self) {
+        let mut written = 0;
+        for row in &self.missing_rows {
+            if let Err(error) = self.tables.put_row(&*self.objects, row) {
+                tracing::warn!(commit = row.commit, %error, "rows of table commits are missing until the next commit");
+                break;
+            }
+            written += 1;
         }
-        written.is_ok()
+        self.missing_rows.drain(..written);
+    }
+
+    /// Takes events, given as `(source, event_id)`, out of what `restatements` name as causes; returns how many files named
+    /// any. What a value was before stays: it names nobody.
+    ///
+    /// # Errors
+    /// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
+    pub fn forget_events(&mut self, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
+        fence::check(&*self.objects, &self.root_url, &self.claim)?;
+        let Some(previous) = &self.previous else { return Ok(0) };
+        let edit = |name: &str, body: &Bytes| forget_events(name, body, events);
+        let edited = self.tables.edit_restatements(&*self.objects, previous.commit, previous.committed_at_ms, &edit)?;
+        self.tables.clean_up(&*self.objects, previous.committed_at_ms);
+        Ok(edited)
     }
 }

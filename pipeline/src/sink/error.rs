@@ -72,6 +72,14 @@ pub enum CommitError {
     /// A manifest or claim cannot be read or written as JSON.
     #[error("a file below _contactflow is damaged: {0}")]
     Json(#[source] serde_json::Error),
+    /// A file of a table that is history cannot be read.
+    #[error("{name} is damaged ({detail}); delete it or restore it, then try again")]
+    Damaged {
+        /// The file, below the root.
+        name: String,
+        /// How.
+        detail: String,
+    },
     /// The store failed. The commit may be tried again.
     #[error(transparent)]
     Object(#[from] ObjectError),

@@ -5,9 +5,10 @@
 //! is swapped, because a local disk knows "create if absent" but no "replace if unchanged".
 //!
 //! 1. At most one job succeeds in creating a generation.
-//! 2. A job that finds a higher generation than its own has lost the root for good and stops.
-//! 3. Claims below one's own are deleted when claiming; a claim with a number that was freed that way never holds,
-//!    because its maker looks again after making it.
+//! 2. A job that finds the generation after its own has lost the root for good and stops.
+//! 3. Claims are deleted in the order of their numbers, [`CLAIMS_KEPT`] generations after they were made. So a job whose
+//!    next generation is gone again finds its own gone too: looking at the two, in this order, tells who holds the root.
+//! 4. A listing is a hint where to begin looking, never the answer: one that is out of date costs a few more requests.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,11 @@ use super::objects::Objects;
 
 /// Folder of the claims below the root.
 pub(super) const FENCE: &str = "_contactflow/fence";
+
+/// Claims that are kept, the newest included.
+const CLAIMS_KEPT: u64 = 64;
+/// Numbers a job tries to claim before it gives up.
+const CLAIMS_TRIED: u64 = 64;
 
 /// What a claim says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,25 +47,25 @@ pub(super) fn generations(objects: &dyn Objects) -> Result<Vec<u64>, CommitError
     Ok(found)
 }
 
-/// Takes the root over from whoever holds it.
+/// Takes the root over from whoever holds it. Of two jobs that do so at the same time the later one gets it.
 ///
 /// # Errors
-/// [`CommitError::Fenced`] when another job claims it at the same time and wins; those of the store.
+/// [`CommitError::Fenced`] when others claim it again and again; those of the store.
 pub(super) fn claim(objects: &dyn Objects, root_url: &str, writer_id: &str) -> Result<Claim, CommitError> {
     let earlier = generations(objects)?;
-    let generation = earlier.last().copied().unwrap_or(0) + 1;
-    let claim = Claim { generation, writer_id: writer_id.to_owned() };
-    let body = serde_json::to_vec(&claim).map_err(CommitError::Json)?;
-    let created = objects.put_if_absent(&path(generation), body.into())?;
-    // Not created: another was faster, or it is our own write whose reply got lost.
-    if !created && read(objects, generation)?.as_ref() != Some(&claim) {
-        return Err(fenced(objects, root_url, generation)?);
+    let first = earlier.last().copied().unwrap_or(0) + 1;
+    for generation in first..first + CLAIMS_TRIED {
+        let claim = Claim { generation, writer_id: writer_id.to_owned() };
+        let body = serde_json::to_vec(&claim).map_err(CommitError::Json)?;
+        if objects.put_if_absent(&path(generation), body.into())? {
+            check(objects, root_url, &claim)?;
+            for outdated in earlier.into_iter().filter(|earlier| earlier + CLAIMS_KEPT <= generation) {
+                objects.delete(&path(outdated))?;
+            }
+            return Ok(claim);
+        }
     }
-    check(objects, root_url, &claim)?;
-    for generation in earlier {
-        objects.delete(&path(generation))?;
-    }
-    Ok(claim)
+    Err(fenced(objects, root_url, first + CLAIMS_TRIED - 1)?)
 }
 
 /// Fails when `claim` no longer holds.
@@ -67,12 +73,16 @@ pub(super) fn claim(objects: &dyn Objects, root_url: &str, writer_id: &str) -> R
 /// # Errors
 /// [`CommitError::Fenced`] with the job that holds the root now; those of the store.
 pub(super) fn check(objects: &dyn Objects, root_url: &str, claim: &Claim) -> Result<(), CommitError> {
-    match generations(objects)?.last() {
-        Some(&latest) if latest == claim.generation => Ok(()),
-        Some(&latest) => Err(fenced(objects, root_url, latest)?),
-        // The whole root was deleted under a running job: going on would leave half a root.
-        None => Err(CommitError::Fenced { root: root_url.to_owned(), by: "nobody: its claim was deleted".to_owned() }),
+    if objects.get(&path(claim.generation + 1))?.is_some() {
+        let latest = generations(objects)?.last().copied().unwrap_or(0).max(claim.generation + 1);
+        return Err(fenced(objects, root_url, latest)?);
     }
+    if read(objects, claim.generation)?.as_ref() != Some(claim) {
+        // The whole root was deleted under a running job: going on would leave half a root.
+        let by = "nobody: its claim was deleted".to_owned();
+        return Err(CommitError::Fenced { root: root_url.to_owned(), by });
+    }
+    Ok(())
 }
 
 /// The claim of `generation`, if it is there.

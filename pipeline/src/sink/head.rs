@@ -72,10 +72,14 @@ pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> Hash
 /// The manifest of the newest commit, if there is one.
 pub(super) fn newest_manifest(objects: &dyn Objects, root_url: &str) -> Result<Option<Manifest>, CommitError> {
     let manifests = objects.list(MANIFESTS)?;
-    match manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max() {
-        Some(commit) => read_manifest(objects, root_url, &Manifest::path(commit)),
-        None => Ok(None),
+    let listed = manifests.iter().filter_map(|object| Manifest::commit_of(&object.name)).max();
+    let read = |commit| read_manifest(objects, root_url, &Manifest::path(commit));
+    let mut newest = listed.map(read).transpose()?.flatten();
+    // A listing may be out of date; a read is not.
+    while let Some(next) = read(newest.as_ref().map_or(0, |newest| newest.commit) + 1)? {
+        newest = Some(next);
     }
+    Ok(newest)
 }
 
 /// The manifest called `name`, if there is one.

@@ -6,6 +6,7 @@ mod fixed_keys;
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::tables::Table;
 use serde::{Deserialize, Serialize};
@@ -14,10 +15,11 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::delta::read_log;
 pub(super) use self::delta::{DeltaTables, Holder};
 pub(super) use self::fixed_keys::FixedKeys;
-use super::encode::Restatement;
+use super::encode::{CommitRow, Restatement};
 use super::error::CommitError;
-use super::manifest::{FileEntry, Manifest};
+use super::manifest::FileEntry;
 use super::objects::{Objects, Tag};
+use super::root_record::RootRecord;
 use super::stage::Staged;
 
 /// How tables are laid out in the store.
@@ -105,6 +107,16 @@ pub struct TableLayout {
     pub retention_ms: i64,
 }
 
+impl TableLayout {
+    /// The layout that a root has, without retention.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn of_root(objects: &dyn Objects) -> Result<Self, CommitError> {
+        Ok(Self { layout: RootRecord::layout(objects)?, retention_ms: 0 })
+    }
+}
+
 /// The state that a commit goes from and to; the keys are slots, see [`FileEntry::slot`].
 #[derive(Clone, Copy)]
 pub(super) struct Change<'a> {
@@ -136,6 +148,9 @@ pub(super) struct Written {
     pub(super) removed: Vec<String>,
 }
 
+/// Makes another content of that of the file of a name, or leaves it.
+pub(super) type Edit<'a> = &'a dyn Fn(&str, &Bytes) -> Result<Option<Bytes>, CommitError>;
+
 /// What a layout does with the files of the tables, in the order of a commit.
 pub(super) trait TableFiles: Send {
     /// Writes the bodies. May be repeated.
@@ -149,7 +164,16 @@ pub(super) trait TableFiles: Send {
     fn has_row(&self, objects: &dyn Objects, commit: u64) -> Result<bool, CommitError>;
 
     /// Adds the row of a commit that is done to the table `commits`.
-    fn put_row(&mut self, objects: &dyn Objects, manifest: &Manifest) -> Result<(), CommitError>;
+    fn put_row(&mut self, objects: &dyn Objects, row: &CommitRow) -> Result<(), CommitError>;
+
+    /// Replaces the files of `restatements` that `edit` makes something else of; tells how many.
+    fn edit_restatements(
+        &mut self,
+        objects: &dyn Objects,
+        commit: u64,
+        now_ms: TimeMs,
+        edit: Edit,
+    ) -> Result<usize, CommitError>;
 
     /// Removes what no reader needs any more, after a commit. Whatever fails is logged and done the next time.
     fn clean_up(&mut self, objects: &dyn Objects, now_ms: TimeMs);

@@ -104,6 +104,8 @@ pub struct PublishedSettings {
     pub kpi_tables: Vec<String>,
     /// Model that scored the texts; empty with inference off.
     pub model_id: String,
+    /// Conversations have a quality score.
+    pub with_quality: bool,
 }
 
 /// One commit: everything that is live with it, and what it changed.

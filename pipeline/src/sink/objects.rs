@@ -3,12 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use object_store::{ObjectStoreExt, PutMode};
 
-use crate::store::{Root, runtime};
-
-/// Bytes above which [`Root::put`] uploads in parts, without telling the version it made.
-const ONE_REQUEST_BYTES: usize = 8 << 20;
+use crate::store::{Root, StoreError};
 
 /// Why a request to the store failed, after its own retries.
 #[derive(Debug, thiserror::Error)]
@@ -43,8 +39,9 @@ pub struct Listed {
     pub tag: Tag,
 }
 
-/// What a commit needs of a store. A listing or read sees every write that ended before it began (local disk, S3, Azure
-/// and Google Cloud Storage all do so). Names are relative to the root, parts separated by `/`.
+/// What a commit needs of a store. A read sees every write that ended before it began, and so does a listing (local disk,
+/// S3, Azure and Google Cloud Storage all do so); which job may write and which commit is the newest does not depend on
+/// listings. Names are relative to the root, parts separated by `/`.
 pub trait Objects: Send + Sync {
     /// The object, if there is one.
     ///
@@ -58,8 +55,8 @@ pub trait Objects: Send + Sync {
     /// What keeps the store from storing it; it may have been stored all the same.
     fn put(&self, name: &str, body: Bytes) -> Result<Tag, ObjectError>;
 
-    /// Writes the object unless there is one of that name; tells whether it did. A reply lost on the way may make a
-    /// write of one's own look like another's.
+    /// Writes the object unless there is one of that name; tells whether it holds `body` now, by this write or by one
+    /// whose reply was lost.
     ///
     /// # Errors
     /// What keeps the store from storing it; it may have been stored all the same.
@@ -119,45 +116,25 @@ pub(super) fn in_parallel<T: Sync, R: Send>(
     })
 }
 
-fn failed<E>(action: &'static str, name: &str) -> impl FnOnce(E) -> ObjectError
-where
-    E: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
+fn failed(action: &'static str, name: &str) -> impl FnOnce(StoreError) -> ObjectError {
     move |error| ObjectError { action, name: name.to_owned(), source: error.into() }
 }
 
 impl Objects for Root {
     fn get(&self, name: &str) -> Result<Option<Stored>, ObjectError> {
-        let read = runtime().block_on(async {
-            let answer = match self.store.get(&self.at(name)).await {
-                Err(object_store::Error::NotFound { .. }) => return Ok(None),
-                answer => answer?,
-            };
-            let tag = answer.meta.e_tag.clone();
-            Ok::<_, object_store::Error>(Some(Stored { body: answer.bytes().await?, tag }))
-        });
-        read.map_err(failed("reading", name))
+        match self.get_with_meta(&self.at(name)) {
+            Ok((body, meta)) => Ok(Some(Stored { body, tag: meta.e_tag })),
+            Err(StoreError::Missing { .. }) => Ok(None),
+            Err(error) => Err(failed("reading", name)(error)),
+        }
     }
 
     fn put(&self, name: &str, body: Bytes) -> Result<Tag, ObjectError> {
-        let path = self.at(name);
-        if body.len() <= ONE_REQUEST_BYTES {
-            let written = runtime().block_on(self.store.put(&path, body.into()));
-            return written.map(|written| written.e_tag).map_err(failed("writing", name));
-        }
-        Root::put(self, &path, body).map_err(failed("writing", name))?;
-        let meta = self.head(&path).map_err(failed("reading", name))?;
-        Ok(meta.and_then(|meta| meta.e_tag))
+        Root::put(self, &self.at(name), body).map_err(failed("writing", name))
     }
 
     fn put_if_absent(&self, name: &str, body: Bytes) -> Result<bool, ObjectError> {
-        let path = self.at(name);
-        let written = runtime().block_on(self.store.put_opts(&path, body.into(), PutMode::Create.into()));
-        match written {
-            Ok(_) => Ok(true),
-            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => Ok(false),
-            Err(error) => Err(failed("writing", name)(error)),
-        }
+        self.create(&self.at(name), &body).map_err(failed("writing", name))
     }
 
     fn delete(&self, name: &str) -> Result<(), ObjectError> {

@@ -23,6 +23,16 @@ pub(super) struct RootRecord {
 }
 
 impl RootRecord {
+    fn read(objects: &dyn Objects) -> Result<Option<Self>, CommitError> {
+        let stored = objects.get(ROOT)?;
+        stored.map(|stored| serde_json::from_slice(&stored.body)).transpose().map_err(CommitError::Json)
+    }
+
+    /// The layout of a root that has commits.
+    pub(super) fn layout(objects: &dyn Objects) -> Result<Layout, CommitError> {
+        Ok(Self::read(objects)?.map_or(Layout::Parquet, |record| record.layout))
+    }
+
     /// The record, if there is one. A root that was used before there were records has layout `parquet`.
     ///
     /// # Errors
@@ -33,9 +43,7 @@ impl RootRecord {
         layout: Layout,
         has_commits: bool,
     ) -> Result<Option<Self>, CommitError> {
-        let stored = objects.get(ROOT)?;
-        let record: Option<Self> =
-            stored.map(|stored| serde_json::from_slice(&stored.body)).transpose().map_err(CommitError::Json)?;
+        let record = Self::read(objects)?;
         let standing = match &record {
             Some(record) => record.layout,
             None if has_commits => Layout::Parquet,

@@ -109,7 +109,7 @@ impl PartitionWriter {
 fn may_move(table: Table) -> bool {
     match table {
         Table::ConversationFacts | Table::MessageScores | Table::ConversationScores => true,
-        Table::Kpi(..) | Table::AnomalyScores => false,
+        Table::Kpi(..) | Table::TopicWindow | Table::ModelEval | Table::AnomalyScores => false,
         // One partition, or history.
         Table::RejectedEvents | Table::Dimensions | Table::Restatements | Table::Commits => false,
     }

@@ -1,8 +1,9 @@
 //! From an event file to normalised rows and rejects.
 
 use contactflow_schemas::event::Origin;
+use contactflow_schemas::masking::{Masking, RawRow};
 use contactflow_schemas::normalise::{Normalised, normalise};
-use contactflow_schemas::reject::{RAW_BYTES_MAX, Reason, Reject, RejectedRow, cut_raw};
+use contactflow_schemas::reject::{Reason, Reject, RejectedRow};
 use contactflow_schemas::symbol::Symbol;
 use object_store::path::Path;
 
@@ -29,6 +30,7 @@ pub struct FileReader {
     root: Root,
     path: Path,
     format: Option<Format>,
+    masking: Masking,
     symbol: Symbol,
     state: State,
     position: u64,
@@ -45,12 +47,13 @@ enum State {
 }
 
 impl FileReader {
-    /// Prepares to read `file` of `root`. The store is asked with the first chunk.
-    pub fn open(root: &Root, file: &SourceFile) -> Self {
+    /// Prepares to read `file` of `root` and to mask its texts. The store is asked with the first chunk.
+    pub fn open(root: &Root, file: &SourceFile, masking: Masking) -> Self {
         Self {
             root: root.clone(),
             path: file.path.clone(),
             format: Format::of(&file.name),
+            masking,
             symbol: Symbol::new(&file.name),
             state: State::Closed,
             position: 0,
@@ -70,15 +73,16 @@ impl FileReader {
             self.state = self.start(out)?;
         }
         let before = out.len();
+        let place = Place { file: self.symbol, masking: &self.masking };
         let more = match &mut self.state {
             State::Closed | State::Done => false,
             State::Lines(lines) => {
-                let more = read_lines(lines, self.symbol, out);
+                let more = read_lines(lines, place, out);
                 self.position = lines.number();
                 more
             }
             State::Parquet(batches) => {
-                let (position, more) = read_batch(batches, self.symbol, out);
+                let (position, more) = read_batch(batches, place, out);
                 self.position = position.max(self.position);
                 more
             }
@@ -118,7 +122,8 @@ impl FileReader {
         };
         Ok(opened.unwrap_or_else(|detail| {
             let message = format!("the file cannot be read: {detail}");
-            out.push(Err(reject(self.symbol, 0, Reason::UnreadableFile, message, None)));
+            let place = Place { file: self.symbol, masking: &self.masking };
+            out.push(Err(place.reject(0, Reason::UnreadableFile, message, None)));
             self.rows += 1;
             State::Done
         }))
@@ -126,7 +131,7 @@ impl FileReader {
 }
 
 /// Reads a chunk of lines; false at the end.
-fn read_lines(lines: &mut Lines, file: Symbol, out: &mut Vec<Outcome>) -> bool {
+fn read_lines(lines: &mut Lines, place: Place<'_>, out: &mut Vec<Outcome>) -> bool {
     let mut bytes = 0;
     for _ in 0..CHUNK_ROWS {
         let row = lines.number() + 1;
@@ -134,17 +139,17 @@ fn read_lines(lines: &mut Lines, file: Symbol, out: &mut Vec<Outcome>) -> bool {
             Line::Complete(line) => {
                 bytes += line.len();
                 if !line.trim_ascii().is_empty() {
-                    out.push(normalise_line(line, Origin { file, row }));
+                    out.push(normalise_line(line, Origin { file: place.file, row }, place.masking));
                 }
             }
             Line::TooLong(head) => {
                 let message = format!("a row has at most {ROW_BYTES_MAX} bytes");
-                out.push(Err(reject(file, row, Reason::TooLarge, message, Some(head))));
+                out.push(Err(place.reject(row, Reason::TooLarge, message, Some((head, RawRow::Unknown)))));
             }
             Line::Broken(head, detail) => {
                 let message =
                     format!("the file breaks off or is damaged here, and nothing after this row can be read: {detail}");
-                out.push(Err(reject(file, row, Reason::UnreadableFile, message, Some(head))));
+                out.push(Err(place.reject(row, Reason::UnreadableFile, message, Some((head, RawRow::Unknown)))));
             }
             Line::End => return false,
         }
@@ -159,8 +164,9 @@ fn read_lines(lines: &mut Lines, file: Symbol, out: &mut Vec<Outcome>) -> bool {
 ///
 /// # Errors
 /// The row for `rejected_events`.
-pub fn normalise_line(line: &[u8], origin: Origin) -> Result<Normalised, Box<RejectedRow>> {
-    let bad = |reason, message| Err(reject(origin.file, origin.row, reason, message, Some(line)));
+pub fn normalise_line(line: &[u8], origin: Origin, masking: &Masking) -> Result<Normalised, Box<RejectedRow>> {
+    let place = Place { file: origin.file, masking };
+    let bad = |reason, message| Err(place.reject(origin.row, reason, message, Some((line, RawRow::Unknown))));
     let text = match std::str::from_utf8(line) {
         Ok(text) => text,
         Err(error) => {
@@ -169,18 +175,18 @@ pub fn normalise_line(line: &[u8], origin: Origin) -> Result<Normalised, Box<Rej
         }
     };
     match JsonRow::parse(text) {
-        Ok(row) => normalise(&row, origin),
+        Ok(row) => normalise(&row, origin, masking),
         Err(message) => bad(Reason::MalformedJson, message),
     }
 }
 
 /// Reads a batch; returns the last row it covers and false at the end.
-fn read_batch(batches: &mut ParquetBatches, file: Symbol, out: &mut Vec<Outcome>) -> (u64, bool) {
-    let damaged = |row, message| Err(reject(file, row, Reason::UnreadableFile, message, None));
+fn read_batch(batches: &mut ParquetBatches, place: Place<'_>, out: &mut Vec<Outcome>) -> (u64, bool) {
+    let damaged = |row, message| Err(place.reject(row, Reason::UnreadableFile, message, None));
     match batches.step() {
         Step::Rows(first_row, records) => {
             match Batch::new(&records) {
-                Ok(batch) => normalise_batch(&batch, file, first_row, out),
+                Ok(batch) => normalise_batch(&batch, place, first_row, out),
                 Err(error) => out.push(damaged(first_row, error.to_string())),
             }
             (first_row + records.num_rows() as u64 - 1, true)
@@ -193,37 +199,45 @@ fn read_batch(batches: &mut ParquetBatches, file: Symbol, out: &mut Vec<Outcome>
     }
 }
 
-fn normalise_batch(batch: &Batch, file: Symbol, first_row: u64, out: &mut Vec<Outcome>) {
+fn normalise_batch(batch: &Batch, place: Place<'_>, first_row: u64, out: &mut Vec<Outcome>) {
     out.reserve(batch.rows());
     for index in 0..batch.rows() {
         let row = batch.row(index);
-        let origin = Origin { file, row: first_row + index as u64 };
+        let origin = Origin { file: place.file, row: first_row + index as u64 };
         out.push(if row.is_too_large() {
             let message = format!("a row has at most {ROW_BYTES_MAX} bytes");
             let raw = contactflow_schemas::columns::Row::raw(&row);
-            Err(reject(file, origin.row, Reason::TooLarge, message, Some(raw.as_bytes())))
+            Err(place.reject(origin.row, Reason::TooLarge, message, Some((raw.as_bytes(), RawRow::Object))))
         } else {
-            normalise(&row, origin)
+            normalise(&row, origin, place.masking)
         });
     }
 }
 
-/// A reject of a row, or of a file from this row on, whose columns cannot be read.
-fn reject(file: Symbol, row: u64, reason: Reason, message: String, raw: Option<&[u8]>) -> Box<RejectedRow> {
-    let raw = raw.map(|raw| cut_raw(&raw[..raw.len().min(RAW_BYTES_MAX)]));
-    Box::new(RejectedRow {
-        key: None,
-        version: 0,
-        reject: Reject {
-            file,
-            row,
-            reason,
-            field: String::new(),
-            message,
-            tenant: None,
-            source: None,
-            event_id: None,
-            raw,
-        },
-    })
+/// What the rows of a file have in common.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    file: Symbol,
+    masking: &'a Masking,
+}
+
+impl Place<'_> {
+    /// A reject of a row, or of a file from this row on, whose columns cannot be read.
+    fn reject(&self, row: u64, reason: Reason, message: String, raw: Option<(&[u8], RawRow)>) -> Box<RejectedRow> {
+        Box::new(RejectedRow {
+            key: None,
+            version: 0,
+            reject: Reject {
+                file: self.file,
+                row,
+                reason,
+                field: String::new(),
+                message: self.masking.mask_message(&message),
+                tenant: None,
+                source: None,
+                event_id: None,
+                raw: raw.map(|(raw, what)| self.masking.mask_row(raw, what)),
+            },
+        })
+    }
 }

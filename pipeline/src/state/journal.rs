@@ -8,12 +8,14 @@ use std::sync::Arc;
 use contactflow_operators::deduplicate::{Incoming, Journal};
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::AnswerJournal;
-use contactflow_schemas::prediction::{Outcome, Prediction, TextKey, TextRequest};
+use contactflow_schemas::prediction::{
+    ConversationOutcome, ConversationPrediction, ConversationRequest, Outcome, Prediction, TextKey, TextRequest,
+};
 use serde::Serialize;
 
-use super::{STATE, SegmentWriter, StateError, StateFile, StateKind};
+use super::{STATE, SegmentWriter, StateError, StateFile, StateKind, store};
 use crate::ingest::major_epoch;
-use crate::sink::{Objects, sha256_hex};
+use crate::sink::Objects;
 
 /// Encoded bytes from which on a file is written without waiting for the commit, so that memory stays bounded.
 const SEGMENT_BYTES: usize = 16 << 20;
@@ -39,13 +41,11 @@ struct Files {
 impl Files {
     /// Writes the rows of `writer` as one file; none without rows.
     fn write(&mut self, kind: StateKind, writer: &mut SegmentWriter) -> Result<Option<StateFile>, StateError> {
-        let Some((body, rows)) = writer.finish()? else { return Ok(None) };
         let path = format!("{STATE}/{}/{}-{:08}.parquet", kind.name(), self.stem, self.number);
-        self.number += 1;
-        let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
-        self.objects.put(&path, body)?;
-        let model_id = (kind == StateKind::Predictions).then(|| self.model_id.clone());
-        Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id }))
+        let model_id = kind.is_of_a_model().then(|| self.model_id.clone());
+        let file = store(&*self.objects, kind, model_id, path, writer)?;
+        self.number += u64::from(file.is_some());
+        Ok(file)
     }
 }
 
@@ -53,6 +53,7 @@ struct Inner {
     files: Files,
     deliveries: SegmentWriter,
     predictions: SegmentWriter,
+    qualities: SegmentWriter,
     added: Vec<StateFile>,
     /// Whether the row recorded last went to `deliveries`.
     is_recorded: bool,
@@ -76,6 +77,7 @@ impl StateJournal {
             files: Files { objects, stem, model_id: model_id.to_owned(), number: 0 },
             deliveries: SegmentWriter::default(),
             predictions: SegmentWriter::default(),
+            qualities: SegmentWriter::default(),
             added: Vec::new(),
             is_recorded: false,
             waiting: BTreeMap::new(),
@@ -101,6 +103,7 @@ impl StateJournal {
         }
         inner.write(StateKind::Deliveries)?;
         inner.write(StateKind::Predictions)?;
+        inner.write(StateKind::Qualities)?;
         let texts = if std::mem::take(&mut inner.is_waiting_new) { Some(inner.write_texts()?) } else { None };
         Ok(NewState { added: std::mem::take(&mut inner.added), texts })
     }
@@ -121,12 +124,17 @@ impl Inner {
     fn writer(&mut self, kind: StateKind) -> &mut SegmentWriter {
         match kind {
             StateKind::Predictions => &mut self.predictions,
-            _ => &mut self.deliveries,
+            StateKind::Qualities => &mut self.qualities,
+            StateKind::Deliveries | StateKind::Texts => &mut self.deliveries,
         }
     }
 
     fn write(&mut self, kind: StateKind) -> Result<(), StateError> {
-        let writer = if kind == StateKind::Predictions { &mut self.predictions } else { &mut self.deliveries };
+        let writer = match kind {
+            StateKind::Predictions => &mut self.predictions,
+            StateKind::Qualities => &mut self.qualities,
+            StateKind::Deliveries | StateKind::Texts => &mut self.deliveries,
+        };
         self.added.extend(self.files.write(kind, writer)?);
         Ok(())
     }
@@ -178,5 +186,17 @@ impl AnswerJournal<TextRequest> for StateJournal {
         inner.waiting.remove(&answer.key);
         inner.is_waiting_new = true;
         inner.push(StateKind::Predictions, answer.key.0, 0, answer);
+    }
+}
+
+/// What waits is not kept: it follows from the turns, and another run asks for it by itself.
+impl AnswerJournal<ConversationRequest> for StateJournal {
+    fn asked(&mut self, _request: &ConversationRequest) {}
+
+    fn answered(&mut self, answer: &ConversationPrediction) {
+        let Some(inner) = &self.0 else { return };
+        if let ConversationOutcome::Scored(_) = answer.outcome {
+            inner.borrow_mut().push(StateKind::Qualities, answer.key.0, 0, answer);
+        }
     }
 }

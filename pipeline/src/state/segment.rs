@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{StateError, StateFile};
-use crate::sink::{Objects, sha256_hex};
+use crate::sink::Objects;
 
 /// Rows of a batch that is encoded at once.
 const BATCH_ROWS: usize = 32 * 1024;
@@ -59,6 +59,21 @@ impl SegmentWriter {
     /// # Errors
     /// [`StateError::Encode`].
     pub fn push(&mut self, key: u128, version: i64, row: &impl Serialize) -> Result<(), StateError> {
+        self.begin(key, version)?;
+        bincode::serialize_into(&mut self.rows, row).map_err(encode_error)
+    }
+
+    /// Appends a row as [`SegmentReader::next_raw`] gives it.
+    ///
+    /// # Errors
+    /// [`StateError::Encode`].
+    pub fn push_encoded(&mut self, key: u128, version: i64, row: &[u8]) -> Result<(), StateError> {
+        self.begin(key, version)?;
+        self.rows.extend_from_slice(row);
+        Ok(())
+    }
+
+    fn begin(&mut self, key: u128, version: i64) -> Result<(), StateError> {
         // Before, not after: the row pushed last stays where `undo` finds it.
         if self.versions.len() >= BATCH_ROWS || self.rows.len() >= BATCH_BYTES {
             self.encode_batch()?;
@@ -66,7 +81,7 @@ impl SegmentWriter {
         self.keys.extend_from_slice(&key.to_be_bytes());
         self.versions.push(version);
         self.offsets.push(offset(self.rows.len())?);
-        bincode::serialize_into(&mut self.rows, row).map_err(encode_error)
+        Ok(())
     }
 
     /// Takes the row pushed last back.
@@ -154,17 +169,11 @@ impl SegmentReader {
     /// Fetches `file` and checks it against its hash.
     ///
     /// # Errors
-    /// [`StateError::Missing`], [`StateError::Damaged`], those of the store.
+    /// [`StateError::Missing`], [`StateError::Damaged`], [`StateError::Key`], those of the store.
     pub fn open(objects: &dyn Objects, file: &StateFile) -> Result<Self, StateError> {
-        let Some(stored) = objects.get(&file.path)? else {
-            return Err(StateError::Missing { path: file.path.clone() });
-        };
+        let body = super::fetch(objects, file)?;
         let damaged = |detail: String| StateError::Damaged { path: file.path.clone(), detail };
-        if sha256_hex(&stored.body) != file.sha256 {
-            return Err(damaged("its SHA-256 is not that of the manifest".to_owned()));
-        }
-        let builder =
-            ParquetRecordBatchReaderBuilder::try_new(stored.body).map_err(|error| damaged(error.to_string()))?;
+        let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|error| damaged(error.to_string()))?;
         let batches = builder.with_batch_size(READ_ROWS).build().map_err(|error| damaged(error.to_string()))?;
         Ok(Self { file: file.clone(), batches })
     }
@@ -174,19 +183,72 @@ impl SegmentReader {
     /// # Errors
     /// [`StateError::Damaged`].
     pub fn next_chunk<R: DeserializeOwned>(&mut self) -> Result<Option<Vec<(u128, i64, R)>>, StateError> {
+        let mut rows = Vec::new();
+        let path = self.file.path.clone();
+        let more = self.next_raw(&mut |key, version, row| {
+            let row = bincode::deserialize(row)
+                .map_err(|error| StateError::Damaged { path: path.clone(), detail: error.to_string() })?;
+            rows.push((key, version, row));
+            Ok(())
+        })?;
+        Ok(more.then_some(rows))
+    }
+
+    /// Shows the next rows as they are encoded, with key and version; false at the end.
+    ///
+    /// # Errors
+    /// [`StateError::Damaged`], and what `visit` returns.
+    pub fn next_raw(
+        &mut self,
+        visit: &mut dyn FnMut(u128, i64, &[u8]) -> Result<(), StateError>,
+    ) -> Result<bool, StateError> {
         let damaged = |detail: String| StateError::Damaged { path: self.file.path.clone(), detail };
-        let Some(batch) = self.batches.next() else { return Ok(None) };
+        let Some(batch) = self.batches.next() else { return Ok(false) };
         let batch = batch.map_err(|error| damaged(error.to_string()))?;
-        let columns = (batch.column(0).as_fixed_size_binary_opt(), batch.column(2).as_binary_opt::<i32>());
-        let (Some(keys), Some(rows)) = columns else { return Err(damaged("it has other columns".to_owned())) };
-        let versions = batch.column(1).as_primitive_opt::<Int64Type>();
-        let Some(versions) = versions else { return Err(damaged("it has other columns".to_owned())) };
-        let row = |index: usize| {
+        if batch.schema().fields() != schema().fields() {
+            return Err(damaged("it has other columns".to_owned()));
+        }
+        let keys = batch.column(0).as_fixed_size_binary();
+        let versions = batch.column(1).as_primitive::<Int64Type>();
+        let rows = batch.column(2).as_binary::<i32>();
+        for index in 0..batch.num_rows() {
             let mut key = [0; KEY_BYTES as usize];
             key.copy_from_slice(keys.value(index));
-            let row = bincode::deserialize(rows.value(index)).map_err(|error| damaged(error.to_string()))?;
-            Ok((u128::from_be_bytes(key), versions.value(index), row))
-        };
-        (0..batch.num_rows()).map(row).collect::<Result<_, _>>().map(Some)
+            visit(u128::from_be_bytes(key), versions.value(index), rows.value(index))?;
+        }
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::StateKind;
+    use crate::store::Root;
+
+    #[test]
+    fn rows_come_back_as_they_were_without_those_taken_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = Root::open(&folder.path().display().to_string(), true).expect("opens");
+        let mut writer = SegmentWriter::default();
+        let expected: Vec<(u128, i64, String)> =
+            (0..BATCH_ROWS as u128 + 10).map(|key| (key << 70, key as i64, format!("row {key}"))).collect();
+        for (key, version, row) in &expected {
+            writer.push(7, 7, &"nothing").expect("encodes");
+            writer.undo();
+            writer.push(*key, *version, row).expect("encodes");
+        }
+        assert_eq!(writer.rows(), expected.len() as u64);
+        let path = "_contactflow/state/a".to_owned();
+        let file = super::super::store(&root, StateKind::Texts, None, path, &mut writer).expect("writes");
+        let file = file.expect("has rows");
+        assert_eq!(file.rows, expected.len() as u64);
+        assert!(writer.finish().expect("empty").is_none());
+        let mut reader = SegmentReader::open(&root, &file).expect("opens");
+        let mut found = Vec::new();
+        while let Some(chunk) = reader.next_chunk::<String>().expect("reads") {
+            found.extend(chunk);
+        }
+        assert_eq!(found, expected);
     }
 }

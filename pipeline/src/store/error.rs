@@ -27,6 +27,12 @@ pub enum StoreError {
         /// What was looked for.
         url: String,
     },
+    /// The bucket, container or folder has to be created, or its name corrected.
+    #[error("the bucket, container or folder of {url} does not exist (any more); create it, then start the job again")]
+    NoBucket {
+        /// What was written or listed.
+        url: String,
+    },
     /// Access has to be granted.
     #[error(
         "access to {url} was refused ({detail}); check the credentials in the environment, or the permissions of the file"
@@ -55,14 +61,70 @@ pub enum StoreError {
     },
 }
 
-/// The cause behind the layers of an error, on one line, without the queries of URLs, which may hold signatures.
-pub(super) fn innermost(error: &object_store::Error) -> String {
+impl StoreError {
+    /// The error of a request that needs no object to be there: what is missing then is the bucket.
+    pub(super) fn on_write(self) -> Self {
+        match self {
+            Self::Missing { url } => Self::NoBucket { url },
+            other => other,
+        }
+    }
+}
+
+/// What a store refuses for good, however often it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// There is no such bucket or container.
+    NoBucket,
+    /// The credentials do not open it.
+    Denied,
+}
+
+/// The refusal an error stands for, by the code that S3, Azure and Google Cloud Storage put into their answers:
+/// `object_store` tells listings that are refused like servers that are ill.
+pub(super) fn refusal(error: &object_store::Error) -> Option<Refusal> {
+    match element(&cause(error), "Code")?.as_str() {
+        "NoSuchBucket" | "ContainerNotFound" | "ContainerBeingDeleted" => Some(Refusal::NoBucket),
+        "AccessDenied"
+        | "SignatureDoesNotMatch"
+        | "InvalidAccessKeyId"
+        | "InvalidToken"
+        | "ExpiredToken"
+        | "AuthenticationFailed"
+        | "AuthorizationFailure"
+        | "AuthorizationPermissionMismatch" => Some(Refusal::Denied),
+        _ => None,
+    }
+}
+
+/// The cause behind the layers of an error.
+fn cause(error: &object_store::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
     }
-    let line = redacted(&cause.to_string().replace(['\n', '\r'], " "));
+    cause.to_string()
+}
+
+/// The cause on one line, without the queries of URLs, which may hold signatures.
+pub(super) fn innermost(error: &object_store::Error) -> String {
+    let line = redacted(&told(&cause(error)).replace(['\n', '\r'], " "));
     line.chars().take(300).collect()
+}
+
+/// What an answer of a store says, without the XML around it and the signature that some repeat in it.
+fn told(text: &str) -> String {
+    match (element(text, "Code"), element(text, "Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code,
+        (None, _) => text.to_owned(),
+    }
+}
+
+/// The content of the first XML element called `name`.
+fn element(text: &str, name: &str) -> Option<String> {
+    let (_, rest) = text.split_once(&format!("<{name}>"))?;
+    rest.split_once('<').map(|(content, _)| content.to_owned())
 }
 
 /// `text` without what may be secret in URLs: user information and queries.

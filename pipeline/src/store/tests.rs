@@ -1,6 +1,6 @@
 //! Tests of stores: names, blocking access, and what the errors say.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -89,5 +89,54 @@ fn a_dead_endpoint_is_an_error_within_twenty_seconds() {
         let shown = error.to_string();
         assert!(shown.starts_with("s3://bucket/prefix cannot be reached"), "{shown}");
         assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    }
+}
+
+#[test]
+fn what_a_store_refuses_is_told_without_its_xml() {
+    let answer = |code: &str| object_store::Error::Generic {
+        store: "S3",
+        source: format!(
+            "Server returned non-2xx status code: 403: <?xml version=\"1.0\"?><Error><Code>{code}</Code>\
+             <Message>No way</Message><StringToSign>hunter2</StringToSign></Error>"
+        )
+        .into(),
+    };
+    let root = Root::open("memory:///refusals", true).unwrap();
+    let told = |code| root.failed(&root.at("a"), &answer(code));
+    assert!(matches!(told("NoSuchBucket"), StoreError::NoBucket { .. }));
+    assert!(matches!(told("ContainerNotFound"), StoreError::NoBucket { .. }));
+    assert!(matches!(told("AuthenticationFailed"), StoreError::Denied { .. }));
+    let error = told("SignatureDoesNotMatch").to_string();
+    assert!(error.contains("refused (SignatureDoesNotMatch: No way)") && !error.contains("hunter2"), "{error}");
+    assert!(matches!(told("SlowDown"), StoreError::Unreachable { .. }));
+}
+
+#[test]
+fn what_writes_left_half_done_is_cleared_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = Root::open(folder.path().to_str().unwrap(), true).unwrap();
+    let table = folder.path().join("table/date=2024-01-01");
+    std::fs::create_dir_all(&table).unwrap();
+    for name in ["part-0.parquet", "part-0.parquet#1", "part-0.parquet#23", "part#x", "part#"] {
+        std::fs::write(table.join(name), name).unwrap();
+    }
+    assert_eq!(root.clear_partial_files().unwrap(), 2);
+    let mut left: Vec<_> = std::fs::read_dir(&table).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["part#", "part#x", "part-0.parquet"]);
+    assert_eq!(root.clear_partial_files().unwrap(), 0);
+}
+
+#[test]
+fn an_object_is_created_once_and_its_writer_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    for url in [folder.path().to_str().unwrap(), "memory:///create-test"] {
+        let root = Root::open(url, true).unwrap();
+        let (mine, yours) = (Bytes::from_static(b"mine"), Bytes::from_static(b"yours"));
+        assert!(root.create(&root.at("claim"), &mine).unwrap());
+        assert!(root.create(&root.at("claim"), &mine).unwrap(), "a write whose reply was lost is one's own");
+        assert!(!root.create(&root.at("claim"), &yours).unwrap());
+        assert_eq!(root.get(&root.at("claim")).unwrap(), mine);
     }
 }

@@ -1,6 +1,6 @@
 //! Rows that state a dimension (rule 49).
 
-use super::{Problem, not_negative, parse_enum, required, required_symbol, symbol};
+use super::{Problem, not_negative, parse_enum, quoted, required, required_symbol, symbol};
 use crate::business::{ScheduleDefinition, ScheduleError};
 use crate::columns::{Column, RawValue, Row};
 use crate::dimension::{Dimension, Presence, SlaTargets, StatusSet};
@@ -76,8 +76,8 @@ fn pauses(row: &impl Row) -> Result<StatusSet, Problem> {
         .map_err(|_| Problem::new(Reason::OutOfRange, column, "expected a list of statuses such as [\"pending\"]"))?;
     for name in names {
         let status = Status::parse(&name).ok_or_else(|| {
-            let shown: String = name.chars().take(60).collect();
-            Problem::new(Reason::UnknownEnum, column, format!("the event model has no status {shown:?}"))
+            let message = format!("the event model has no status {}", quoted(&name));
+            Problem::new(Reason::UnknownEnum, column, message)
         })?;
         pauses.insert(status);
     }

@@ -19,6 +19,12 @@ pub(super) fn change(world: &mut World, event: &mut Value, all: &[Value]) {
             _ => event["agent_id"] = world.dice.pick(&AGENTS).into(),
         },
         "sla_policy_upserted" => change_policy(world, event),
+        "qa_label" | "score_label" if world.dice.chance(600) => match world.dice.below(4) {
+            0 => event["value"] = world.dice.pick(&["pass", "fail", "negative", "thanks"]).into(),
+            1 => event["label"] = world.dice.pick(&["greets", "sentiment", "intent"]).into(),
+            2 => event["message_id"] = world.dice.pick(&[Some("m0"), Some("m1"), None]).into(),
+            _ => event["conversation_id"] = Value::Null,
+        },
         "calendar_upserted" => change_calendar(world, event),
         _ => change_of_conversation(world, event, all),
     }

@@ -55,7 +55,7 @@ pub(super) fn unusable(world: &mut World) -> Line {
         "event_time": time, "conversation_id": "c0", "channel": "chat", "actor_type": "customer",
     });
     let rated = |rating: i64| json!({ "event_type": "csat_rated", "rating": rating });
-    let (columns, missing) = match world.dice.below(12) {
+    let (columns, missing) = match world.dice.below(13) {
         0 => return Line::Malformed("{\"tenant_id\":\"acme\",".to_owned()),
         1 => (json!({}), "conversation_id"),
         2 => (json!({}), "tenant_id"),
@@ -66,6 +66,12 @@ pub(super) fn unusable(world: &mut World) -> Line {
         7 => (json!({ "op": "forget" }), ""),
         8 => (json!({ "event_type": "merged" }), ""),
         9 => (json!({ "event_type": "agent_status_changed", "agent_id": "ann", "status": "dancing" }), ""),
+        11 => {
+            let weight = world.dice.pick(&[json!("heavy"), json!(0), json!(-1), json!([2])]);
+            let columns = json!({ "event_type": "qa_label", "label": "greets", "value": "pass",
+                "attributes": { "weight": weight } });
+            (columns, "")
+        }
         10 => (json!({ "event_type": "sla_policy_upserted", "resolution_target_ms": 60_000 }), ""),
         _ => (json!({ "event_type": "message_edited", "conversation_id": "no such", "message_id": "m0" }), ""),
     };

@@ -3,6 +3,7 @@
 
 mod calls;
 mod course;
+mod labels;
 mod messages;
 mod routing;
 
@@ -195,6 +196,7 @@ impl Story<'_> {
             (2, Self::mark),
             (2, Self::merge),
             (1, Self::tag),
+            (8, Self::label),
         ];
         let step = self.dice().weighted(&step);
         step(self);

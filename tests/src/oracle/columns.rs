@@ -1,7 +1,7 @@
 //! The columns of a KPI table out of everything in one cell of the cube (section Columns of the rule page).
 
-use super::Scores;
 use super::contribution::What;
+use super::heads::Scores;
 use super::windows::Window;
 use crate::model::{Cell, Columns, name};
 use std::collections::BTreeMap;
@@ -66,6 +66,28 @@ const SUMS: &[&str] = &[
     "bot_fallback_count",
     "eligible_turns_count",
     "scored_turns_count",
+    "tone_scored_customer_count",
+    "tone_angry_customer_count",
+    "tone_joy_customer_count",
+    "tone_optimism_customer_count",
+    "tone_sadness_customer_count",
+    "offensive_scored_customer_count",
+    "tone_offensive_customer_count",
+    "tone_scored_agent_count",
+    "tone_angry_agent_count",
+    "tone_joy_agent_count",
+    "tone_optimism_agent_count",
+    "tone_sadness_agent_count",
+    "offensive_scored_agent_count",
+    "tone_offensive_agent_count",
+    "improper_reply_count",
+    "quality_scored_count",
+    "quality_rubric_count",
+    "quality_rubric_applicable_milli",
+    "quality_rubric_passed_milli",
+    "quality_rubric_automatic_count",
+    "quality_rubric_automatic_applicable_milli",
+    "quality_rubric_automatic_passed_milli",
     "handled_ms",
     "connected_ms",
     "available_ms",
@@ -101,6 +123,22 @@ const RATIOS: &[(&str, &str, &str)] = &[
     ("bot_containment_ratio", "bot_contained_count", "bot_conversations_count"),
     ("bot_handoff_ratio", "bot_handoff_conversations_count", "bot_conversations_count"),
     ("coverage_ratio", "scored_turns_count", "eligible_turns_count"),
+    ("tone_angry_customer_ratio", "tone_angry_customer_count", "tone_scored_customer_count"),
+    ("tone_joy_customer_ratio", "tone_joy_customer_count", "tone_scored_customer_count"),
+    ("tone_optimism_customer_ratio", "tone_optimism_customer_count", "tone_scored_customer_count"),
+    ("tone_sadness_customer_ratio", "tone_sadness_customer_count", "tone_scored_customer_count"),
+    ("tone_offensive_customer_ratio", "tone_offensive_customer_count", "offensive_scored_customer_count"),
+    ("tone_angry_agent_ratio", "tone_angry_agent_count", "tone_scored_agent_count"),
+    ("tone_joy_agent_ratio", "tone_joy_agent_count", "tone_scored_agent_count"),
+    ("tone_optimism_agent_ratio", "tone_optimism_agent_count", "tone_scored_agent_count"),
+    ("tone_sadness_agent_ratio", "tone_sadness_agent_count", "tone_scored_agent_count"),
+    ("tone_offensive_agent_ratio", "tone_offensive_agent_count", "offensive_scored_agent_count"),
+    ("quality_rubric_ratio", "quality_rubric_passed_milli", "quality_rubric_applicable_milli"),
+    (
+        "quality_rubric_automatic_ratio",
+        "quality_rubric_automatic_passed_milli",
+        "quality_rubric_automatic_applicable_milli",
+    ),
 ];
 /// The other values that are null over nothing.
 const OTHERS: &[&str] = &[
@@ -116,6 +154,7 @@ const OTHERS: &[&str] = &[
     "sentiment_mean",
     "negative_turn_ratio",
     "sentiment_shift",
+    "quality_score",
     "open_wait_ms",
     "lateness_p99_ms",
 ];
@@ -160,6 +199,7 @@ pub(super) struct Bucket {
     ratings: Vec<i64>,
     scores: Vec<Scores>,
     shifts: Vec<i64>,
+    qualities: Vec<i32>,
     open_wait: Option<i64>,
     lateness: Vec<i64>,
 }
@@ -180,6 +220,7 @@ impl Bucket {
                 *self.sums.entry("scored_turns_count").or_default() += 1;
             }
             What::Shift(millionths) => self.shifts.push(millionths),
+            What::Quality(score) => self.qualities.push(score),
             What::OpenWait(millis) => self.open_wait = self.open_wait.max(Some(millis)),
             What::Lateness(millis) => self.lateness.push(millis),
         }
@@ -287,10 +328,12 @@ fn sentiment_columns(bucket: &Bucket) -> Named {
     let sentiment: i64 = bucket.scores.iter().map(|scores| i64::from(scores.positive - scores.negative)).sum();
     let negative = bucket.scores.iter().filter(|scores| scores.is_negative()).count();
     let scored = bucket.scores.len() as i64;
+    let quality: i64 = bucket.qualities.iter().map(|score| i64::from(*score)).sum();
     let (shift, cycles) = (bucket.shifts.iter().sum::<i64>(), bucket.shifts.len() as i64);
     vec![
         ("sentiment_mean", Cell::ratio(sentiment as f64 / 10_000.0, scored)),
         ("negative_turn_ratio", Cell::ratio(negative as f64, scored)),
         ("sentiment_shift", Cell::ratio(shift as f64 / 1e6, cycles)),
+        ("quality_score", Cell::ratio(quality as f64 / 10_000.0, bucket.qualities.len() as i64)),
     ]
 }

@@ -1,6 +1,6 @@
 //! What one thing adds to the tables of KPIs.
 
-use super::Scores;
+use super::heads::Scores;
 
 /// Whom, and what else, something is credited to (rule 27).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +47,8 @@ pub(super) enum What {
     Scored(Scores),
     /// The shift of sentiment in a cycle, in millionths.
     Shift(i64),
+    /// The quality of a cycle, in 1/10,000.
+    Quality(i32),
     /// How long somebody has been waiting.
     OpenWait(i64),
     /// How late an event came.

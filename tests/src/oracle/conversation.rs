@@ -177,6 +177,11 @@ impl<'a> Conversation<'a> {
         self.group(agent, &self.events[..=index], self.events[index].time())
     }
 
+    /// The group of a credit at something that comes after so many events and is none of them (rule 63).
+    pub(super) fn group_after(&self, agent: Option<&'a str>, events: usize, time: i64) -> Group<'a> {
+        self.group(agent, &self.events[..events], time)
+    }
+
     /// The group of a credit at an instant that is no event (rule 27).
     pub(super) fn group_at(&self, agent: Option<&'a str>, time: i64) -> Group<'a> {
         self.group(agent, self.up_to(time), time)

@@ -1,5 +1,6 @@
 //! From a raw row to a delivery of an event, or to the reason why it cannot be used.
 
+use super::labels::has_bad_weight;
 use super::opening::{are_statuses, holidays, pause_statuses, ranges};
 use super::{Line, Row};
 use crate::clock;
@@ -300,7 +301,7 @@ fn out_of_range(kind: &str, time: i64, fields: &Map<String, Value>) -> Option<&'
             value("pause_statuses").is_none_or(|value| pause_statuses(value).is_some())
                 && TARGETS.iter().all(|target| int(target).is_none_or(|target| target >= 0))
         }
-        _ => true,
+        _ => !has_bad_weight(kind, fields),
     };
     (!fits).then_some("out_of_range")
 }

@@ -4,18 +4,26 @@ use super::business::business;
 use super::contribution::{Collector, What};
 use super::conversation::{Conversation, Cycle};
 use super::event::Event;
+use super::heads::{Heads, Scores};
 use super::measures::{self, Closed};
 use super::message::{
-    author_if_agent, is_bot_message, is_customer_message, is_outbound_message, is_private_message, is_reply,
+    Actor, actor, author_if_agent, is_bot_message, is_customer_message, is_outbound_message, is_private_message,
+    is_reply,
 };
-use super::{Scorer, Scores};
+use super::quality::group_of_turn;
 
-pub(super) fn add<'a>(conversation: &Conversation<'a>, score: Scorer, collector: &mut Collector<'a>) {
+pub(super) fn add<'a>(
+    conversation: &Conversation<'a>,
+    heads: &dyn Heads,
+    improper: i32,
+    collector: &mut Collector<'a>,
+) {
     for cycle in &conversation.cycles {
         for index in cycle.start..cycle.end {
-            add_message(conversation, cycle, index, score, collector);
+            add_message(conversation, cycle, index, heads, collector);
+            add_tone(conversation, cycle, index, (heads, improper), collector);
         }
-        add_shift(conversation, cycle, score, collector);
+        add_shift(conversation, cycle, heads, collector);
     }
     add_responses(conversation, collector);
     for (index, event) in conversation.events.iter().enumerate() {
@@ -31,11 +39,53 @@ pub(super) fn eligible_text(event: &Event) -> Option<&str> {
     event.text("text").filter(|text| is_customer_message(event) && !text.trim().is_empty())
 }
 
+/// The text of a public message of a customer or an agent if it is something to score.
+pub(super) fn turn_text(event: &Event) -> Option<&str> {
+    let by_agent = is_outbound_message(event) && actor(event) == Actor::Agent;
+    let text = event.text("text").filter(|_| by_agent || is_customer_message(event));
+    text.filter(|text| !text.trim().is_empty())
+}
+
+/// Emotions and insults, customers and agents apart (rule 66).
+fn add_tone<'a>(
+    conversation: &Conversation<'a>,
+    cycle: &Cycle<'a>,
+    index: usize,
+    (heads, improper): (&dyn Heads, i32),
+    collector: &mut Collector<'a>,
+) {
+    let event = conversation.events[index];
+    let Some(scores) = turn_text(event).and_then(|text| heads.answer(text).scores()) else { return };
+    let group = group_of_turn(conversation, cycle, index);
+    let by_customer = is_customer_message(event);
+    let mut count = |of_customers, of_agents| {
+        collector.count(group, event.time(), if by_customer { of_customers } else { of_agents });
+    };
+    if let Some(emotion) = scores.emotion_label() {
+        count("tone_scored_customer_count", "tone_scored_agent_count");
+        match emotion {
+            "anger" => count("tone_angry_customer_count", "tone_angry_agent_count"),
+            "joy" => count("tone_joy_customer_count", "tone_joy_agent_count"),
+            "optimism" => count("tone_optimism_customer_count", "tone_optimism_agent_count"),
+            _ => count("tone_sadness_customer_count", "tone_sadness_agent_count"),
+        }
+    }
+    if let Some(is_offensive) = scores.is_offensive() {
+        count("offensive_scored_customer_count", "offensive_scored_agent_count");
+        if is_offensive {
+            count("tone_offensive_customer_count", "tone_offensive_agent_count");
+        }
+    }
+    if is_reply(event) && scores.offensive.is_some_and(|probability| probability >= improper) {
+        collector.count(group, event.time(), "improper_reply_count");
+    }
+}
+
 fn add_message<'a>(
     conversation: &Conversation<'a>,
     cycle: &Cycle<'a>,
     index: usize,
-    score: Scorer,
+    heads: &dyn Heads,
     collector: &mut Collector<'a>,
 ) {
     let event: &'a Event = conversation.events[index];
@@ -44,7 +94,7 @@ fn add_message<'a>(
         collector.count(group, event.time(), "messages_inbound_count");
         if let Some(text) = eligible_text(event) {
             collector.count(group, event.time(), "eligible_turns_count");
-            if let Some(scores) = score(text) {
+            if let Some(scores) = heads.answer(text).scores() {
                 collector.add(group, event.time(), What::Scored(scores));
             }
         }
@@ -93,20 +143,29 @@ fn add_responses<'a>(conversation: &Conversation<'a>, collector: &mut Collector<
 }
 
 /// How the sentiment of a cycle moves: the mean of its last quarter less that of its first (rule 48).
-fn add_shift<'a>(conversation: &Conversation<'a>, cycle: &Cycle<'a>, score: Scorer, collector: &mut Collector<'a>) {
-    let scored: Vec<(usize, Scores)> = (cycle.start..cycle.end)
-        .filter_map(|index| Some((index, score(eligible_text(conversation.events[index])?)?)))
-        .collect();
+fn add_shift<'a>(conversation: &Conversation<'a>, cycle: &Cycle<'a>, heads: &dyn Heads, collector: &mut Collector<'a>) {
+    let scored = scored_customers(conversation, cycle, heads);
     let Some((last, _)) = scored.last() else { return };
+    let group = conversation.group_at_event(conversation.in_charge(cycle, *last), *last);
+    collector.add(group, conversation.events[*last].time(), What::Shift(shift(&scored)));
+}
+
+/// The scored customer messages of a cycle.
+pub(super) fn scored_customers(conversation: &Conversation, cycle: &Cycle, heads: &dyn Heads) -> Vec<(usize, Scores)> {
+    (cycle.start..cycle.end)
+        .filter_map(|index| Some((index, heads.answer(eligible_text(conversation.events[index])?).scores()?)))
+        .collect()
+}
+
+/// The shift of at least one scored message, in millionths.
+pub(super) fn shift(scored: &[(usize, Scores)]) -> i64 {
     let quarter = scored.len().div_ceil(4);
     let sum = |part: &[(usize, Scores)]| -> i64 {
         part.iter().map(|(_, scores)| i64::from(scores.positive - scores.negative)).sum()
     };
     let difference = sum(&scored[scored.len() - quarter..]) - sum(&scored[..quarter]);
-    let group = conversation.group_at_event(conversation.in_charge(cycle, *last), *last);
     // Scores are in ten-thousandths.
-    let millionths = rounded(difference * 100, quarter as i64);
-    collector.add(group, conversation.events[*last].time(), What::Shift(millionths));
+    rounded(difference * 100, quarter as i64)
 }
 
 /// A quotient, half rounded away from zero.

@@ -12,6 +12,8 @@ mod cube;
 mod dimensions;
 mod event;
 mod facts;
+mod heads;
+mod labels;
 mod levels;
 mod measures;
 mod merge;
@@ -21,17 +23,23 @@ mod net;
 mod opening;
 mod outcomes;
 mod presence;
+mod quality;
 mod queues;
 mod ratings;
+mod scored;
 mod segments;
 mod silence;
 mod sla;
 mod statuses;
+mod topics;
 mod windows;
 #[cfg(test)]
 mod worked;
 
-use crate::model::{Cell, Columns, DAY_MS, FACTS, KPI_TABLES, KpiTable, REJECTS, Table, Tables, Width};
+use crate::model::{
+    CONVERSATION_SCORES, Cell, Columns, DAY_MS, FACTS, KPI_TABLES, KpiTable, MESSAGE_SCORES, MODEL_EVAL, REJECTS,
+    TOPICS, Table, Tables, Width,
+};
 use chrono_tz::Tz;
 use contribution::{Collector, Contribution};
 use conversation::Conversation;
@@ -39,6 +47,8 @@ use dimensions::Dimensions;
 use event::Reject;
 use serde_json::Value;
 use std::collections::BTreeMap;
+
+pub use heads::{Answer, Heads, HeardTurn, Quality, Scores, Silent};
 
 /// One input row, where it stood.
 #[derive(Clone, Debug)]
@@ -76,27 +86,6 @@ impl std::fmt::Display for Line {
     }
 }
 
-/// What a model says of a text: probabilities in 1/10,000.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scores {
-    /// Of a negative sentiment.
-    pub negative: i32,
-    /// Of a neutral one.
-    pub neutral: i32,
-    /// Of a positive one.
-    pub positive: i32,
-}
-
-impl Scores {
-    /// Whether negative is the label: the most probable, the first of equals.
-    pub fn is_negative(self) -> bool {
-        self.negative >= self.neutral && self.negative >= self.positive
-    }
-}
-
-/// Scores a text; `None` leaves it unscored.
-pub type Scorer<'s> = &'s dyn Fn(&str) -> Option<Scores>;
-
 /// What depends on time alone.
 #[derive(Clone, Copy)]
 struct Clock {
@@ -112,7 +101,9 @@ struct Clock {
 #[derive(Clone, Copy)]
 pub struct Oracle<'s> {
     /// The model.
-    pub score: Scorer<'s>,
+    pub heads: &'s dyn Heads,
+    /// From which probability on a reply that is offensive is improper, in 1/10,000.
+    pub improper_threshold: i32,
     /// The time zone of the windows.
     pub zone: Tz,
     /// τ: how long a customer message may wait before its dialogue counts as silent.
@@ -133,7 +124,8 @@ impl Default for Oracle<'_> {
     /// Without a model, in UTC; τ 24 h, 7 days, 20 s, 5 s, 30 days.
     fn default() -> Self {
         Oracle {
-            score: &|_| None,
+            heads: &Silent,
+            improper_threshold: 7_000,
             zone: Tz::UTC,
             tau_ms: DAY_MS,
             return_ms: 7 * DAY_MS,
@@ -183,13 +175,28 @@ impl Oracle<'_> {
         if names.contains(&REJECTS) {
             tables.insert(REJECTS.to_owned(), reject_table(&net.rejects));
         }
+        let counting: Vec<&Conversation> = conversations.iter().filter(|one| one.counts()).collect();
+        if names.contains(&MESSAGE_SCORES) {
+            tables.insert(MESSAGE_SCORES.to_owned(), scored::messages(&counting, self.heads));
+        }
+        if names.contains(&CONVERSATION_SCORES) {
+            tables.insert(CONVERSATION_SCORES.to_owned(), scored::cycles(&counting, self.heads));
+        }
+        if names.contains(&TOPICS) {
+            tables.insert(TOPICS.to_owned(), topics::table(&counting, self.heads, self.zone));
+        }
+        let labels = labels::labels(&net.events, &conversations);
+        if names.contains(&MODEL_EVAL) {
+            tables.insert(MODEL_EVAL.to_owned(), labels::evaluations(&labels, self.heads, self.zone));
+        }
         if names.contains(&FACTS) {
             let rows = conversations.iter().flat_map(|conversation| facts::rows(conversation, clock));
             tables.insert(FACTS.to_owned(), rows.collect());
         }
         let wanted: Vec<KpiTable> = KPI_TABLES.into_iter().filter(|table| names.contains(&table.name)).collect();
         if !wanted.is_empty() {
-            let contributions = self.contributions(&conversations, &dimensions, clock);
+            let mut contributions = self.contributions(&conversations, &dimensions, clock);
+            contributions.extend(labels::grades(&labels));
             for width in [Width::Hour, Width::Day, Width::Week, Width::Month] {
                 let computed = cube::tables(&wanted, width, &contributions, self.zone, as_of);
                 tables.extend(computed.into_iter().map(|(name, table)| (name.to_owned(), table)));
@@ -222,7 +229,8 @@ impl Oracle<'_> {
         }
         // Rule 12: spam and void conversations count nowhere.
         for conversation in conversations.iter().filter(|one| one.counts()) {
-            messages::add(conversation, self.score, &mut collector);
+            messages::add(conversation, self.heads, self.improper_threshold, &mut collector);
+            quality::add(conversation, self.heads, &mut collector);
             outcomes::add(conversation, conversations, clock, &mut collector);
             ratings::add(conversation, &mut collector);
             segments::add(conversation, self.zone, &mut collector);

@@ -60,7 +60,7 @@ impl Fold<'_> {
         if let Some(text) = text {
             self.facts().eligible_turns += 1;
             self.credit(time_ms, agent, kpi::ELIGIBLE_TURNS, 1);
-            self.turn(event, agent, Speaker::Customer, text);
+            self.turn(event, agent, (Speaker::Customer, false), text);
         }
     }
 
@@ -81,7 +81,7 @@ impl Fold<'_> {
         self.facts().messages_outbound += 1;
         self.credit(event.time_ms, event.actor, kpi::MESSAGES_OUTBOUND, 1);
         if let Some(text) = text {
-            self.turn(event, event.actor, Speaker::Agent, text);
+            self.turn(event, event.actor, (Speaker::Agent, outbound), text);
         }
         if outbound {
             self.facts().agent_first |= first;
@@ -168,7 +168,7 @@ impl Fold<'_> {
         }
     }
 
-    fn turn(&mut self, event: &Event, agent: Option<Symbol>, speaker: Speaker, text: TextRef) {
+    fn turn(&mut self, event: &Event, agent: Option<Symbol>, (speaker, is_reply): (Speaker, bool), text: TextRef) {
         let Body::Message { message_id, .. } = &event.body else { return };
         let (cycle, cycle_day) = (self.view.facts.len() as i64, self.facts().day);
         let credited = self.timeline.credited(agent, event.time_ms, self.now);
@@ -185,6 +185,8 @@ impl Fold<'_> {
             team: credited.team,
             queue: credited.queue,
             speaker,
+            is_reply,
+            chars: text.chars,
             text: text.key,
         });
     }

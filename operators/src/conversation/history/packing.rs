@@ -4,10 +4,10 @@
 
 use compact_str::CompactString;
 use contactflow_schemas::event::{
-    ActorType, Body, DequeueReason, Direction, Event, EventType, Origin, SegmentStep, Status, TextRef, TransferKind,
-    Visibility,
+    ActorType, Body, DequeueReason, Direction, Event, EventType, Label, Origin, SegmentStep, Status, TextRef,
+    TransferKind, Verdict, Visibility,
 };
-use contactflow_schemas::prediction::TextKey;
+use contactflow_schemas::prediction::{TextHead, TextKey};
 use contactflow_schemas::symbol::Symbol;
 
 /// Tags of [`Body`] variants; [`Body::Other`] follows with its type's position.
@@ -30,6 +30,9 @@ mod tag {
     pub(super) const MERGED: u8 = 15;
     pub(super) const SPAM: u8 = 16;
     pub(super) const OTHER: u8 = 17;
+    pub(super) const GRADED: u8 = 18;
+    pub(super) const NOT_APPLICABLE: u8 = 19;
+    pub(super) const CLASS: u8 = 20;
 }
 
 /// What the next event is likely to share with the one before: stored as two bits where it does.
@@ -172,8 +175,29 @@ impl Writer {
                 self.symbol(*agent);
                 self.signed(*csat_millionths);
             }
+            Body::Label(label) => self.label(label),
             other => self.small_body(other),
         }
+    }
+
+    fn label(&mut self, label: &Label) {
+        match label.verdict {
+            Verdict::Graded { pass, weight_milli } => {
+                self.byte(tag::GRADED);
+                self.byte(u8::from(pass));
+                self.signed(weight_milli);
+            }
+            Verdict::NotApplicable => self.byte(tag::NOT_APPLICABLE),
+            Verdict::Class(head, class) => {
+                self.byte(tag::CLASS);
+                self.byte(head as u8);
+                self.symbol(Some(class));
+            }
+        }
+        self.string(&label.message_id);
+        self.symbol(Some(label.label));
+        self.symbol(label.rater);
+        self.symbol(label.agent);
     }
 
     /// A body of a tag and a few symbols or small numbers.
@@ -334,9 +358,28 @@ impl Reader<'_> {
             tag::SLA_REMOVED => Body::SlaRemoved { policy: self.symbol() },
             tag::MERGED => Body::Merged { target: self.symbol().expect(WRITTEN_HERE) },
             tag::SPAM => Body::Spam(self.byte() != 0),
+            tag::GRADED => {
+                let pass = self.byte() != 0;
+                self.label(|reader| Verdict::Graded { pass, weight_milli: reader.signed() })
+            }
+            tag::NOT_APPLICABLE => self.label(|_| Verdict::NotApplicable),
+            tag::CLASS => {
+                let head = TextHead::ALL[usize::from(self.byte())];
+                self.label(|reader| Verdict::Class(head, reader.symbol().expect(WRITTEN_HERE)))
+            }
             tag::OTHER => Body::Other(EventType::ALL[usize::from(self.byte())]),
             unknown => panic!("{WRITTEN_HERE}, which knows no tag {unknown}"),
         }
+    }
+
+    fn label(&mut self, verdict: impl FnOnce(&mut Self) -> Verdict) -> Body {
+        Body::Label(Box::new(Label {
+            verdict: verdict(self),
+            message_id: self.string(),
+            label: self.symbol().expect(WRITTEN_HERE),
+            rater: self.symbol(),
+            agent: self.symbol(),
+        }))
     }
 
     fn message(&mut self, event_id: &CompactString) -> Body {

@@ -7,6 +7,7 @@ use rand_distr::{Distribution, StandardNormal};
 use super::World;
 use crate::generate::arrivals::relative_load;
 use crate::generate::channel::{Channel, Profile, Spread};
+use crate::generate::dimensions::promise;
 use crate::generate::event::{Actor, Body, Event, Origin, Status, Thread};
 use crate::generate::roster::AgentIndex;
 use crate::generate::text::{Language, TextKind, TextSpec, Topic};
@@ -132,6 +133,9 @@ impl<'a> Script<'a> {
         };
         let topic = self.topic;
         self.emit_after(1, Actor::System, Body::ConversationCreated { priority, topic });
+        if let Some(policy) = promise(self.thread.contact, self.channel()) {
+            self.emit_after(1, Actor::Automation, Body::SlaApplied { policy });
+        }
     }
 
     /// The text with which the customer comes.

@@ -97,6 +97,13 @@ fn parquet_has_the_columns_of_the_contract() {
 fn events_have_what_their_type_requires() {
     let required: &[(&str, &[&str])] = &[
         ("agent_upserted", &["agent_id", "team_id", "attributes"]),
+        ("calendar_upserted", &["calendar_id", "timezone", "ranges", "holidays"]),
+        (
+            "sla_policy_upserted",
+            &["policy_id", "first_response_target_ms", "resolution_target_ms", "business_hours", "pause_statuses"],
+        ),
+        ("agent_status_changed", &["agent_id", "status"]),
+        ("sla_applied", &["policy_id"]),
         ("conversation_created", &["priority", "direction", "attributes"]),
         ("message_created", &["message_id", "direction", "visibility", "content_type", "text", "language"]),
         ("message_edited", &["message_id", "text"]),
@@ -119,7 +126,9 @@ fn events_have_what_their_type_requires() {
         let (name, columns) = required.iter().find(|(name, _)| *name == event_type).unwrap();
         seen.insert(name);
         let mut envelope = vec!["tenant_id", "source", "event_id", "event_time", "ingest_time", "op", "actor_type"];
-        if event_type != "agent_upserted" {
+        let is_dimension = ["agent_upserted", "calendar_upserted", "sla_policy_upserted", "agent_status_changed"]
+            .contains(&event_type);
+        if !is_dimension {
             envelope.extend(["conversation_id", "contact_id", "channel"]);
         }
         for column in columns.iter().chain(&envelope) {

@@ -156,3 +156,39 @@ fn ratings_fall_with_the_wait() {
     assert!(quick.len() > 30 && slow.len() > 30, "{} {}", quick.len(), slow.len());
     assert!(mean(&quick) > mean(&slow) + 0.3, "{} {}", mean(&quick), mean(&slow));
 }
+
+#[test]
+fn agents_are_present_in_their_shifts_and_never_twice() {
+    let rows = DataSet::new(&calm()).rows();
+    let mut by_agent: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| is(row, "agent_status_changed")) {
+        by_agent.entry(str_of(row, "agent_id")).or_default().push(row);
+    }
+    assert_eq!(by_agent.len(), 40);
+    for changes in by_agent.values() {
+        assert!(changes.is_sorted_by_key(|row| time_of(row, "event_time")));
+        // Five of seven days, six changes each: two weeks at least.
+        assert!(changes.len() >= 60, "{}", changes.len());
+        for shift in changes.chunks_exact(6) {
+            let statuses: Vec<&str> = shift.iter().map(|row| str_of(row, "status")).collect();
+            assert_eq!(statuses, ["available", "busy", "available", "away", "available", "offline"]);
+            let length_ms = time_of(shift[5], "event_time") - time_of(shift[0], "event_time");
+            assert!(length_ms < 15 * 3_600_000, "{length_ms}");
+        }
+    }
+}
+
+#[test]
+fn a_quarter_of_the_customers_has_a_promise_which_changes_once() {
+    let rows = DataSet::new(&calm()).rows();
+    let applied = rows.iter().filter(|row| is(row, "sla_applied")).count() as f64;
+    assert!((0.2..0.3).contains(&(applied / 12_000.0)), "{applied}");
+    let mut versions: BTreeMap<&str, Vec<i64>> = BTreeMap::new();
+    for row in rows.iter().filter(|row| is(row, "sla_policy_upserted") || is(row, "calendar_upserted")) {
+        let id = if is(row, "calendar_upserted") { "calendar_id" } else { "policy_id" };
+        versions.entry(str_of(row, id)).or_default().push(time_of(row, "event_time"));
+    }
+    let counts: Vec<(&str, usize)> = versions.iter().map(|(id, times)| (*id, times.len())).collect();
+    assert_eq!(counts, [("cal-centre", 1), ("cal-email", 2), ("sla-letters", 2), ("sla-live", 1)]);
+    assert!(versions.values().all(|times| times.is_sorted_by(|left, right| left < right)));
+}

@@ -38,6 +38,7 @@ impl NdjsonPart {
             Cell::Static(value) => serde_json::to_writer(&mut self.line, value)?,
             Cell::Span(span) => serde_json::to_writer(&mut self.line, row.resolve(span))?,
             Cell::Int(value) => write!(self.line, "{value}")?,
+            Cell::Bool(value) => write!(self.line, "{value}")?,
             Cell::Time(time_ms) => {
                 let time = DateTime::from_timestamp_millis(time_ms).unwrap_or_default();
                 write!(self.line, "\"{}\"", time.to_rfc3339_opts(SecondsFormat::Millis, true))?;

@@ -131,6 +131,7 @@ impl Builder {
             (Self::Text(builder), Cell::Static(value)) => builder.append_value(value),
             (Self::Text(builder), Cell::Span(span)) => builder.append_value(row.resolve(span)),
             (Self::Int(builder), Cell::Int(value)) => builder.append_value(value),
+            (Self::Bool(builder), Cell::Bool(value)) => builder.append_value(value),
             (Self::Time(builder), Cell::Time(time_ms)) => builder.append_value(time_ms),
             (Self::Map(builder), Cell::Map(entries)) => {
                 for (key, value) in entries {

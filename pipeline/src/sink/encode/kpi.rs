@@ -56,9 +56,7 @@ pub fn encode_kpi(
         numbers.clear();
         let context = PublishContext { window_ms: window_end_ms - window_start_ms, as_of_ms };
         publish(tally, context, &mut numbers);
-        for &number in &numbers {
-            writer.number(number);
-        }
+        writer.numbers(&numbers);
         writer.end_row()?;
     }
     writer.finish()

@@ -13,17 +13,21 @@
 mod commits;
 mod concatenate;
 mod dimensions;
+mod evaluation;
 mod facts;
 mod footer;
 mod kpi;
+mod lists;
 mod rejects;
 mod restatements;
 mod scores;
+mod topics;
 mod writer;
 
 pub use commits::{CommitRow, encode_commit};
 pub(in crate::sink) use concatenate::concatenate;
 pub use dimensions::encode_dimensions;
+pub use evaluation::encode_evaluations;
 pub use facts::encode_facts;
 pub use kpi::encode_kpi;
 pub use rejects::encode_rejects;
@@ -31,6 +35,7 @@ pub use restatements::{Explanation, Restatement, encode_restatements};
 pub use scores::{
     ANOMALY_METHOD, ANOMALY_MODEL_ID, encode_anomalies, encode_conversation_scores, encode_message_scores,
 };
+pub use topics::encode_topics;
 
 use contactflow_schemas::tables::Table;
 

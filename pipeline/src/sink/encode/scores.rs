@@ -2,10 +2,11 @@
 
 use bytes::Bytes;
 use contactflow_schemas::facts::{AnomalyScore, ConversationScore, MessageScore};
-use contactflow_schemas::prediction::SCORE_SCALE;
+use contactflow_schemas::prediction::{EmotionLabel, Highlight, SCORE_SCALE, TextScores};
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tables::Table;
 
+use super::lists::Value;
 use super::writer::TableWriter;
 use super::{EncodeError, unique};
 
@@ -38,28 +39,48 @@ pub fn encode_message_scores(scores: Vec<MessageScore>, model_id: &str) -> Resul
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
     let mut writer = TableWriter::new(table, rows.len())?;
-    for ((tenant, sent_at_ms, conversation, event_id, _), score) in rows {
+    for ((tenant, sent_at_ms, conversation, event_id, source), score) in rows {
         let turn = &score.turn;
         writer.text(tenant);
         writer.text(conversation);
         writer.int(turn.cycle);
         writer.text(turn.message_id.as_str());
+        writer.text(source);
         writer.text(event_id);
         writer.time(sent_at_ms);
         writer.text(turn.channel.as_str());
         writer.text(turn.agent.map(Symbol::as_str));
         writer.text(turn.speaker.as_str());
-        let sentiment = score.sentiment;
+        let scores = score.scores.as_deref();
+        let sentiment = scores.map(|scores| scores.sentiment);
         writer.text(sentiment.map(|sentiment| sentiment.label().as_str()));
         writer.float(sentiment.map(|sentiment| units(sentiment.score().into())));
         writer.float(sentiment.map(|sentiment| units(sentiment.negative.into())));
         writer.float(sentiment.map(|sentiment| units(sentiment.neutral.into())));
         writer.float(sentiment.map(|sentiment| units(sentiment.positive.into())));
+        further_heads(&mut writer, scores);
         writer.text(score.error.as_deref());
         writer.text(model_id);
         writer.end_row()?;
     }
     writer.finish()
+}
+
+/// Emotion, offensiveness, intent, and what drove the sentiment.
+fn further_heads(writer: &mut TableWriter, scores: Option<&TextScores>) {
+    let emotion = scores.and_then(|scores| scores.emotion);
+    writer.text(emotion.map(|emotion| emotion.label().as_str()));
+    for label in EmotionLabel::ALL {
+        writer.float(emotion.map(|emotion| units(emotion.of(label).into())));
+    }
+    writer.float(scores.and_then(|scores| scores.offensive).map(|probability| units(probability.into())));
+    let intent = scores.and_then(|scores| scores.intent);
+    writer.text(intent.map(|intent| intent.label.as_str()));
+    writer.float(intent.map(|intent| units(intent.probability.into())));
+    let highlights = scores.map_or(&[][..], |scores| &scores.highlights);
+    writer.list(highlights.iter().map(|Highlight { char_start, char_end, weight }| {
+        [Value::Int((*char_start).into()), Value::Int((*char_end).into()), Value::Float(units((*weight).into()))]
+    }));
 }
 
 /// Encodes the cycles of one partition of `conversation_scores`, by tenant, conversation, cycle.
@@ -92,6 +113,11 @@ pub fn encode_conversation_scores(scores: Vec<ConversationScore>, model_id: &str
         writer.float(units(score.first_sentiment));
         writer.float(units(score.last_sentiment));
         writer.float(score.sentiment_shift_millionths as f64 / 1e6);
+        writer.float(score.quality.map(|quality| units(quality.into())));
+        writer.list(score.attention.iter().map(|turn| {
+            [Value::Text(&turn.event_id), Value::Time(turn.time_ms), Value::Float(units(turn.weight.into()))]
+        }));
+        writer.text(score.quality_error.as_deref());
         writer.text(model_id);
         writer.end_row()?;
     }

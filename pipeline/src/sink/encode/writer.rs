@@ -6,7 +6,8 @@ use arrow::array::{
     Array, ArrayBuilder, ArrayRef, AsArray, BooleanBuilder, Float64Builder, Int64Builder, RecordBatch, StringBuilder,
     TimestampMillisecondBuilder,
 };
-use arrow::datatypes::{DataType, Int64Type, SchemaRef};
+use arrow::datatypes::{DataType, Field, Int64Type, SchemaRef};
+use arrow::error::ArrowError;
 use bytes::Bytes;
 use contactflow_schemas::aggregate::Number;
 use contactflow_schemas::clock::TimeMs;
@@ -19,10 +20,11 @@ use parquet::schema::types::ColumnPath;
 
 use super::EncodeError;
 use super::footer::declare_type_defined_orders;
+use super::lists::{ListColumn, Value};
 
 /// What files say wrote them. parquet-mr (Spark, Trino) distrusts text statistics of a writer whose string does not read
 /// `name version x`. The version is that of the bytes: it grows when equal rows are to give other bytes than before.
-const CREATED_BY: &str = "contactflow version 2";
+const CREATED_BY: &str = "contactflow version 3";
 /// zstd level.
 const ZSTD_LEVEL: i32 = 3;
 /// Rows of a row group: a multiple of [`BATCH_ROWS`], near DuckDB's own 122 880.
@@ -47,17 +49,16 @@ const COMPRESSED_TEXT_BYTES_MIN: usize = 2048;
 
 /// True for a column with enough in it to be compressed.
 fn is_worth_compressing(column: &ArrayRef) -> bool {
-    let count = |is_something: &dyn Fn(usize) -> bool| {
-        (0..column.len()).filter(|row| is_something(*row)).take(COMPRESSED_VALUES_MIN).count() == COMPRESSED_VALUES_MIN
-    };
-    match column.data_type() {
-        DataType::Utf8 => column.as_string::<i32>().value_data().len() >= COMPRESSED_TEXT_BYTES_MIN,
-        DataType::Int64 => {
-            let values = column.as_primitive::<Int64Type>();
-            count(&|row| values.is_valid(row) && values.value(row) != 0)
-        }
-        _ => count(&|row| column.is_valid(row)),
+    if column.data_type() == &DataType::Utf8 {
+        return column.as_string::<i32>().value_data().len() >= COMPRESSED_TEXT_BYTES_MIN;
     }
+    if column.len() - column.null_count() < COMPRESSED_VALUES_MIN {
+        return false;
+    }
+    let Some(values) = column.as_primitive_opt::<Int64Type>() else { return true };
+    let is_something = |(row, value): &(usize, &i64)| **value != 0 && values.is_valid(*row);
+    let something = values.values().iter().enumerate().filter(is_something);
+    something.take(COMPRESSED_VALUES_MIN).count() == COMPRESSED_VALUES_MIN
 }
 
 /// Every choice of the Parquet writer, spelled out even where it is the library's default of today; the first rows decide
@@ -66,10 +67,9 @@ pub(super) fn properties(first: &RecordBatch) -> Result<WriterProperties, Parque
     let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
     let schema = first.schema();
     let columns = schema.fields().iter().zip(first.columns());
-    let worthy = columns.filter(|(_, column)| is_worth_compressing(column)).map(|(field, _)| field.name().as_str());
-    let builder = worthy.fold(WriterProperties::builder(), |builder, name| {
-        builder.set_column_compression(ColumnPath::from(name), zstd)
-    });
+    let leaves = columns.flat_map(|(field, column)| leaves(field, column));
+    let worthy = leaves.filter(|(_, column)| is_worth_compressing(column)).map(|(path, _)| path);
+    let builder = worthy.fold(WriterProperties::builder(), |builder, path| builder.set_column_compression(path, zstd));
     Ok(builder
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(CREATED_BY.to_owned())
@@ -94,38 +94,90 @@ pub(super) fn properties(first: &RecordBatch) -> Result<WriterProperties, Parque
         .build())
 }
 
+/// The Parquet columns of a column: itself, or the fields of the elements of a list.
+fn leaves(field: &Field, column: &ArrayRef) -> Vec<(ColumnPath, ArrayRef)> {
+    let Some(list) = column.as_list_opt::<i32>() else {
+        return vec![(ColumnPath::from(field.name().as_str()), Arc::clone(column))];
+    };
+    let elements = list.values().as_struct();
+    let path = |name: &str| ["list", "element", name].map(str::to_owned);
+    let leaf = |(name, values): (&str, &ArrayRef)| {
+        let parts = std::iter::once(field.name().clone()).chain(path(name)).collect();
+        (ColumnPath::new(parts), Arc::clone(values))
+    };
+    elements.column_names().into_iter().zip(elements.columns()).map(leaf).collect()
+}
+
+/// How many Parquet columns a field has.
+fn leaf_count(field: &Field) -> usize {
+    match field.data_type() {
+        DataType::List(element) => leaf_count(element),
+        DataType::Struct(fields) => fields.iter().map(|field| leaf_count(field)).sum(),
+        _ => 1,
+    }
+}
+
 /// A column under construction.
-enum Column {
+pub(super) enum Column {
     Text(StringBuilder),
-    Int(Int64Builder),
+    /// With what stands for a row that [`TableWriter::numbers`] passed over.
+    Int(Int64Builder, Nothing),
     Float(Float64Builder),
     Time(TimestampMillisecondBuilder),
     Flag(BooleanBuilder),
+    List(ListColumn),
+}
+
+/// What an integer column has where there is nothing to say.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nothing {
+    Zero,
+    Null,
 }
 
 impl Column {
     /// For so many rows.
-    fn new(data_type: &DataType, rows: usize) -> Option<Self> {
+    pub(super) fn new(field: &Field, rows: usize) -> Option<Self> {
+        let data_type = field.data_type();
         Some(match data_type {
             DataType::Utf8 => Self::Text(StringBuilder::with_capacity(rows, 16 * rows)),
-            DataType::Int64 => Self::Int(Int64Builder::with_capacity(rows)),
+            DataType::Int64 => {
+                let nothing = if field.is_nullable() { Nothing::Null } else { Nothing::Zero };
+                Self::Int(Int64Builder::with_capacity(rows), nothing)
+            }
             DataType::Float64 => Self::Float(Float64Builder::with_capacity(rows)),
             DataType::Timestamp(..) => {
                 Self::Time(TimestampMillisecondBuilder::with_capacity(rows).with_data_type(data_type.clone()))
             }
             DataType::Boolean => Self::Flag(BooleanBuilder::with_capacity(rows)),
+            DataType::List(element) => Self::List(ListColumn::new(element, rows)?),
             _ => return None,
         })
     }
 
-    fn finish(&mut self) -> ArrayRef {
+    /// Appends nothing for the rows up to row `rows` that have no value yet.
+    fn pad(&mut self, rows: usize) {
         match self {
+            Self::Int(builder, Nothing::Zero) if builder.len() < rows => {
+                builder.append_value_n(0, rows - builder.len());
+            }
+            Self::Int(builder, Nothing::Null) if builder.len() < rows => builder.append_nulls(rows - builder.len()),
+            Self::Float(builder) if builder.len() < rows => builder.append_nulls(rows - builder.len()),
+            _ => {}
+        }
+    }
+
+    /// The column, filled up to row `rows`.
+    pub(super) fn finish(&mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        self.pad(rows);
+        Ok(match self {
             Self::Text(builder) => ArrayBuilder::finish(builder),
-            Self::Int(builder) => ArrayBuilder::finish(builder),
+            Self::Int(builder, _) => ArrayBuilder::finish(builder),
             Self::Float(builder) => ArrayBuilder::finish(builder),
             Self::Time(builder) => ArrayBuilder::finish(builder),
             Self::Flag(builder) => ArrayBuilder::finish(builder),
-        }
+            Self::List(list) => list.finish()?,
+        })
     }
 }
 
@@ -151,7 +203,7 @@ impl TableWriter {
         let schema = table.schema();
         let rows = rows.min(BATCH_ROWS);
         let columns = schema.fields().iter().map(|field| {
-            let column = Column::new(field.data_type(), rows);
+            let column = Column::new(field, rows);
             column.ok_or_else(|| EncodeError::Schema { table, column: field.name().clone() })
         });
         let columns = columns.collect::<Result<_, _>>()?;
@@ -177,7 +229,7 @@ impl TableWriter {
 
     pub(super) fn int(&mut self, value: impl Into<Option<i64>>) {
         match self.next() {
-            Some(Column::Int(builder)) => builder.append_option(value.into()),
+            Some(Column::Int(builder, _)) => builder.append_option(value.into()),
             _ => self.misfit(),
         }
     }
@@ -203,14 +255,44 @@ impl TableWriter {
         }
     }
 
-    /// A published KPI number; its column says whether a null stands for an integer or a float.
-    pub(super) fn number(&mut self, number: Number) {
-        match (self.next(), number) {
-            (Some(Column::Int(builder)), Number::Int(value)) => builder.append_value(value),
-            (Some(Column::Int(builder)), Number::Null) => builder.append_null(),
-            (Some(Column::Float(builder)), Number::Float(value)) => builder.append_value(value),
-            (Some(Column::Float(builder)), Number::Null) => builder.append_null(),
-            _ => self.misfit(),
+    /// The elements of a list, each with a value per field.
+    pub(super) fn list<'a, const N: usize>(&mut self, elements: impl IntoIterator<Item = [Value<'a>; N]>) {
+        let fits = match self.next() {
+            Some(Column::List(list)) => {
+                elements.into_iter().fold(true, |fits, element| list.push(&element) && fits) && {
+                    list.end();
+                    true
+                }
+            }
+            _ => false,
+        };
+        if !fits {
+            self.misfit();
+        }
+    }
+
+    /// The published KPI numbers of a row, in order. Most say nothing, and these cost nothing here: their columns are
+    /// filled up before their next value.
+    pub(super) fn numbers(&mut self, numbers: &[Number]) {
+        for &number in numbers {
+            let rows = self.rows;
+            match (self.next(), number) {
+                (Some(Column::Int(_, Nothing::Zero)), Number::Int(0)) => {}
+                (Some(Column::Int(_, Nothing::Null) | Column::Float(_)), Number::Null) => {}
+                (Some(column), Number::Int(value)) if matches!(column, Column::Int(..)) => {
+                    column.pad(rows);
+                    if let Column::Int(builder, _) = column {
+                        builder.append_value(value);
+                    }
+                }
+                (Some(column), Number::Float(value)) if matches!(column, Column::Float(_)) => {
+                    column.pad(rows);
+                    if let Column::Float(builder) = column {
+                        builder.append_value(value);
+                    }
+                }
+                _ => self.misfit(),
+            }
         }
     }
 
@@ -228,8 +310,8 @@ impl TableWriter {
     }
 
     fn flush(&mut self) -> Result<(), EncodeError> {
-        let columns = self.columns.iter_mut().map(Column::finish).collect();
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
+        let columns = self.columns.iter_mut().map(|column| column.finish(rows)).collect::<Result<_, _>>()?;
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         let parquet = match &mut self.parquet {
             Some(parquet) => parquet,
@@ -250,7 +332,8 @@ impl TableWriter {
         }
         let parquet = self.parquet.ok_or(EncodeError::Footer)?;
         let mut file = parquet.into_inner()?;
-        declare_type_defined_orders(&mut file, self.columns.len())?;
+        let leaves = self.schema.fields().iter().map(|field| leaf_count(field)).sum();
+        declare_type_defined_orders(&mut file, leaves)?;
         Ok(file.into())
     }
 }

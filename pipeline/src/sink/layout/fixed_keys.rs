@@ -13,11 +13,10 @@ use std::collections::BTreeSet;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::tables::Table;
 
-use super::{Change, Publication, TableFiles, Written};
-use crate::sink::encode::{encode_commit, encode_restatements};
+use super::{Change, Edit, Publication, TableFiles, Written};
+use crate::sink::encode::{CommitRow, encode_commit, encode_restatements};
 use crate::sink::error::CommitError;
-use crate::sink::history::{history_slot, row_of};
-use crate::sink::manifest::Manifest;
+use crate::sink::history::history_slot;
 use crate::sink::objects::{Objects, in_parallel};
 use crate::sink::stage::{RowMoves, Staged};
 
@@ -78,9 +77,27 @@ impl TableFiles for FixedKeys {
         Ok(objects.get(&history_slot(Table::Commits, commit))?.is_some())
     }
 
-    fn put_row(&mut self, objects: &dyn Objects, manifest: &Manifest) -> Result<(), CommitError> {
-        objects.put(&history_slot(Table::Commits, manifest.commit), encode_commit(&row_of(manifest))?)?;
+    fn put_row(&mut self, objects: &dyn Objects, row: &CommitRow) -> Result<(), CommitError> {
+        objects.put(&history_slot(Table::Commits, row.commit as u64), encode_commit(row)?)?;
         Ok(())
+    }
+
+    fn edit_restatements(
+        &mut self,
+        objects: &dyn Objects,
+        _: u64,
+        _: TimeMs,
+        edit: Edit,
+    ) -> Result<usize, CommitError> {
+        let mut edited = 0;
+        for object in objects.list(Table::Restatements.name())? {
+            let Some(stored) = objects.get(&object.name)? else { continue };
+            if let Some(body) = edit(&object.name, &stored.body)? {
+                objects.put(&object.name, body)?;
+                edited += 1;
+            }
+        }
+        Ok(edited)
     }
 
     fn clean_up(&mut self, _: &dyn Objects, _: TimeMs) {}

@@ -181,6 +181,52 @@ fn a_commit_that_breaks_off_leaves_the_last_and_the_next_try_converges() {
     }
 }
 
+/// Two crashes in a row, each anywhere: also both between a manifest and its row.
+#[test]
+fn every_commit_gets_its_row_in_the_end() {
+    for (first, second) in (0..6).flat_map(|first| (0..8).map(move |second| (first, second))) {
+        let memory = Arc::new(Memory::default());
+        let mut committer = open(&memory, "a").unwrap();
+        write(&committer, &[(0, "one")]);
+        commit(&mut committer).unwrap();
+        memory.fail_after(Some(first), false);
+        write(&committer, &[(0, "two"), (1, "two")]);
+        _ = commit(&mut committer);
+        memory.fail_after(None, false);
+
+        let mut committer = open(&memory, "b").unwrap();
+        memory.fail_after(Some(second), false);
+        write(&committer, &[(0, "three")]);
+        _ = commit(&mut committer);
+        memory.fail_after(None, false);
+
+        let mut committer = open(&memory, "c").unwrap();
+        write(&committer, &[(0, "three")]);
+        let newest = commit(&mut committer).unwrap().commit;
+        let rows: Vec<String> = memory.list("commits").unwrap().into_iter().map(|listed| listed.name).collect();
+        let expected: Vec<String> = (1..=newest).map(|commit| format!("commits/part-{commit:020}.parquet")).collect();
+        assert_eq!(rows, expected, "after {first} and {second} changes");
+    }
+}
+
+/// Of two jobs that claim the root, the later one holds it, however often that happens and whatever is listed.
+#[test]
+fn a_claim_is_lost_for_good_to_the_next_one() {
+    let memory = Arc::new(Memory::default());
+    let committers: Vec<Committer> = (0..140).map(|number| open(&memory, &number.to_string()).unwrap()).collect();
+    let (holder, zombies) = committers.split_last().unwrap();
+    holder.check_root().unwrap();
+    for zombie in zombies {
+        let error = zombie.check_root().unwrap_err();
+        assert!(matches!(error, CommitError::Fenced { .. }), "{error}");
+    }
+    assert_eq!(memory.list("_contactflow/fence").unwrap().len(), 64);
+    for listed in memory.list("_contactflow/fence").unwrap() {
+        memory.delete(&listed.name).unwrap();
+    }
+    assert!(holder.check_root().unwrap_err().to_string().contains("its claim was deleted"));
+}
+
 #[test]
 fn a_first_commit_that_broke_off_is_not_foreign() {
     let memory = Arc::new(Memory::default());

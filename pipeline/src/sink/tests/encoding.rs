@@ -44,6 +44,8 @@ fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
             "conversation_scores",
             encode_conversation_scores(shuffled(rows::conversation_scores(), turn), "head-1").unwrap(),
         ),
+        ("topic_window", encode_topics(shuffled(rows::topics(), turn), &Windows::utc(), "head-1").unwrap()),
+        ("model_eval", encode_evaluations(shuffled(rows::evaluations(), turn), &Windows::utc(), "head-1").unwrap()),
         ("anomaly_scores", encode_anomalies(shuffled(rows::anomalies(), turn)).unwrap()),
         ("rejected_events", encode_rejects(shuffled(rows::rejects(), turn)).unwrap()),
     ]
@@ -78,13 +80,15 @@ fn equal_rows_in_any_order_give_equal_bytes() {
 #[test]
 fn bytes_are_those_of_every_other_process_and_version() {
     let golden = [
-        ("kpi_agent_channel_hour", "8ff1a1ac2359075a"),
-        ("kpi_channel_day", "7aee1db2ca4dc77f"),
-        ("conversation_facts", "457a9189fc336ed1"),
-        ("message_scores", "a09670fa0abdc3ec"),
-        ("conversation_scores", "cbbfc22c5f619235"),
-        ("anomaly_scores", "4228c36daa880d4b"),
-        ("rejected_events", "8e01388716a69f40"),
+        ("kpi_agent_channel_hour", "640dcd181b81f1bc"),
+        ("kpi_channel_day", "e0b99bbf84b6772c"),
+        ("conversation_facts", "98cdf66b878cb52b"),
+        ("message_scores", "c9be5ac4df012e26"),
+        ("conversation_scores", "d01c49d6c285d0c9"),
+        ("topic_window", "22381a9eaab5b46a"),
+        ("model_eval", "3de26f6ca4a72dd5"),
+        ("anomaly_scores", "e932c6a70b31eee5"),
+        ("rejected_events", "bc10c87a24e54a0b"),
     ];
     let found: Vec<_> = files(0).into_iter().map(|(table, body)| (table, hex(&body)[..16].to_owned())).collect();
     let golden: Vec<_> = golden.into_iter().map(|(table, hash)| (table, hash.to_owned())).collect();
@@ -120,6 +124,23 @@ fn rows_are_sorted_by_their_strings_nobody_first() {
     assert!(keys.is_sorted());
     assert_eq!(keys[0], (Some("chat".to_owned()), None));
     assert_eq!(keys[24].1.as_deref(), Some("agent-0001"));
+}
+
+/// Eight negative labels, of which six are met; four positive ones, all met.
+#[test]
+fn agreement_is_counted_by_class_and_over_all() {
+    let batch = encode_evaluations(rows::evaluations(), &Windows::utc(), "head-1").unwrap();
+    let batch = read(&batch);
+    let number = |name: &str, row: usize| {
+        let column = batch.column_by_name(name).unwrap().as_primitive::<Float64Type>();
+        column.is_valid(row).then(|| column.value(row))
+    };
+    let row = |row: usize| ["accuracy", "precision", "recall", "f1"].map(|name| number(name, row));
+    let f1 = [12.0 / 14.0, 8.0 / 10.0];
+    assert_eq!(batch.num_rows(), 12);
+    assert_eq!(row(0), [Some(10.0 / 12.0), Some((1.0 + 4.0 / 6.0) / 2.0), Some(0.875), Some((f1[0] + f1[1]) / 2.0)]);
+    assert_eq!(row(1), [None, Some(1.0), Some(0.75), Some(f1[0])]);
+    assert_eq!(row(2), [None, Some(4.0 / 6.0), Some(1.0), Some(f1[1])]);
 }
 
 #[test]

@@ -4,12 +4,14 @@ use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{DAY_MS, HOUR_MS};
 use contactflow_schemas::event::ConversationKey;
 use contactflow_schemas::facts::{
-    AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, Speaker, Turn,
+    AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, ModelEvaluation, Speaker, TopicWindow,
+    Turn, TurnAttention,
 };
-use contactflow_schemas::prediction::{Sentiment, TextKey};
+use contactflow_schemas::prediction::{Emotion, Highlight, IntentScore, Sentiment, TextHead, TextKey, TextScores};
 use contactflow_schemas::reject::{Reason, Reject};
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::Tally;
+use contactflow_schemas::windows::Window;
 
 /// 2024-03-01.
 pub(super) const DAY: i32 = 19_783;
@@ -126,13 +128,21 @@ pub(super) fn message_scores() -> Vec<MessageScore> {
             team: None,
             queue: None,
             speaker: if failed { Speaker::Agent } else { Speaker::Customer },
+            is_reply: failed,
+            chars: 1,
             text: TextKey::of("x"),
         };
-        let sentiment = Sentiment { negative: 2_500, neutral: 500, positive: 7_000 };
+        let scores = TextScores {
+            emotion: (number % 2 == 0).then_some(Emotion { anger: 7_000, joy: 1_000, optimism: 500, sadness: 1_500 }),
+            offensive: (number % 4 == 0).then_some(1_250),
+            intent: Some(IntentScore { label: symbol("refund"), probability: 9_000 }),
+            highlights: vec![Highlight { char_start: 0, char_end: 4, weight: -2_500 }; number % 4],
+            ..TextScores::of_sentiment(Sentiment { negative: 2_500, neutral: 500, positive: 7_000 })
+        };
         MessageScore {
             day: DAY,
             turn,
-            sentiment: (!failed).then_some(sentiment),
+            scores: (!failed).then(|| scores.into()),
             error: failed.then(|| "too long".to_owned()),
         }
     };
@@ -151,8 +161,44 @@ pub(super) fn conversation_scores() -> Vec<ConversationScore> {
         first_sentiment: 4_500,
         last_sentiment: -9_000,
         sentiment_shift_millionths: -1_350_000,
+        quality: (number % 3 == 0).then_some(6_250),
+        quality_error: (number % 3 == 1).then(|| "not a number".to_owned()),
+        attention: (0..if number % 3 == 0 { 2 } else { 0 })
+            .map(|turn| TurnAttention {
+                time_ms: start_ms() + turn,
+                event_id: format!("event-{turn}").into(),
+                weight: 5_000,
+            })
+            .collect(),
     };
     (0..20).map(score).collect()
+}
+
+pub(super) fn topics() -> Vec<TopicWindow> {
+    let topic = |number: i64| TopicWindow {
+        day: DAY,
+        window_start_ms: start_ms(),
+        window: if number % 2 == 0 { Window::Day } else { Window::Week },
+        tenant: symbol("acme"),
+        channel: symbol("chat"),
+        intent: symbol(["refund", "thanks", "where_is_it"][number as usize / 2]),
+        messages: 1 + number,
+        all_messages: 9,
+        messages_before: number / 2,
+        negative_messages: number / 3,
+    };
+    (0..6).map(topic).collect()
+}
+
+pub(super) fn evaluations() -> Vec<ModelEvaluation> {
+    let [negative, positive] = ["negative", "positive"].map(symbol);
+    let evaluation = |head| ModelEvaluation {
+        day: DAY,
+        tenant: symbol("acme"),
+        head,
+        confusion: vec![(negative, negative, 6), (negative, positive, 2), (positive, positive, 4)],
+    };
+    TextHead::ALL.map(evaluation).to_vec()
 }
 
 pub(super) fn anomalies() -> Vec<AnomalyScore> {

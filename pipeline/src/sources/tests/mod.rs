@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use contactflow_schemas::event::{ConversationKey, Event, Statement};
+use contactflow_schemas::masking::Masking;
 use contactflow_schemas::normalise::Normalised;
 use contactflow_schemas::reject::{Reason, RejectedRow};
 
@@ -47,7 +48,7 @@ impl Folder {
 
 /// Reads a file to its end.
 fn read_all(root: &Root, file: &SourceFile) -> Vec<Outcome> {
-    let mut reader = FileReader::open(root, file);
+    let mut reader = FileReader::open(root, file, Masking::default());
     let mut out = Vec::new();
     while reader.next_chunk(&mut out).unwrap() {}
     assert!(!reader.next_chunk(&mut out).unwrap(), "the end stays the end");

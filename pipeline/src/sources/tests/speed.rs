@@ -29,7 +29,7 @@ fn rows_per_second() {
     for _ in 0..2 {
         for file in list_event_files(std::slice::from_ref(&root)).unwrap() {
             let start = Instant::now();
-            let mut reader = FileReader::open(&root, &file);
+            let mut reader = FileReader::open(&root, &file, Masking::default());
             let mut out = Vec::new();
             while reader.next_chunk(&mut out).unwrap() {
                 out.clear();

@@ -27,7 +27,7 @@ impl Story<'_> {
     }
 
     /// The id of a message told already, if there is one.
-    fn known_message(&mut self) -> Value {
+    pub(super) fn known_message(&mut self) -> Value {
         let count = self.message_ids.len() as u64;
         let index = self.world.dice.below(count) as usize;
         self.message_ids.get(index).cloned().into()

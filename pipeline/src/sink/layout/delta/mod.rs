@@ -37,12 +37,12 @@ use self::action::{Action, Add, CommitInfo, Format, MetaData, PROTOCOL, Txn};
 use self::history::{number_of, standing_history};
 use self::log::TableLog;
 use self::statistics::statistics;
-use super::{Change, Layout, Publication, TableFiles, Written};
-use crate::sink::encode::{EncodeError, encode_commit, encode_restatements};
+use super::{Change, Edit, Layout, Publication, TableFiles, Written};
+use crate::sink::encode::{CommitRow, EncodeError, encode_commit, encode_restatements};
 use crate::sink::error::CommitError;
 use crate::sink::fence::{self, Claim};
-use crate::sink::history::{history_slot, row_of};
-use crate::sink::manifest::{FileEntry, Manifest};
+use crate::sink::history::history_slot;
+use crate::sink::manifest::FileEntry;
 use crate::sink::objects::{Objects, in_parallel};
 use crate::sink::root_record::uuid_of;
 use crate::sink::stage::sha256_hex;
@@ -424,15 +424,46 @@ impl TableFiles for DeltaTables {
         Ok(log.is_some_and(|log| log.files.keys().filter_map(|path| number_of(path)).any(|number| number >= commit)))
     }
 
-    fn put_row(&mut self, objects: &dyn Objects, manifest: &Manifest) -> Result<(), CommitError> {
-        let (table, commit) = (Table::Commits, manifest.commit);
-        let file = self.put_history(objects, table, commit, 1, encode_commit(&row_of(manifest))?)?;
+    fn put_row(&mut self, objects: &dyn Objects, row: &CommitRow) -> Result<(), CommitError> {
+        let (table, commit) = (Table::Commits, row.commit as u64);
+        let file = self.put_history(objects, table, commit, 1, encode_commit(row)?)?;
         let standing = self.logs.get(&table).into_iter().flat_map(|log| standing_history(log, commit));
         let mut wanted: Wanted = standing.map(|path| (path, None)).collect();
         wanted.retain(|path, _| number_of(path) != Some(commit));
         wanted.insert(below_table(&file.path).to_owned(), Some(file));
-        let stamp = Stamp { commit, at_ms: manifest.committed_at_ms, operation: "WRITE" };
+        let stamp = Stamp { commit, at_ms: row.committed_at_ms, operation: "WRITE" };
         self.bring(objects, &BTreeMap::from([(table, wanted)]), stamp)
+    }
+
+    fn edit_restatements(
+        &mut self,
+        objects: &dyn Objects,
+        commit: u64,
+        now_ms: TimeMs,
+        edit: Edit,
+    ) -> Result<usize, CommitError> {
+        let table = Table::Restatements;
+        let Some(log) = self.logs.get(&table) else { return Ok(0) };
+        let mut wanted = Wanted::new();
+        for path in log.files.keys().cloned().collect::<Vec<_>>() {
+            let name = format!("{}/{path}", table.name());
+            let edited = match objects.get(&name)? {
+                Some(stored) => edit(&name, &stored.body)?,
+                None => None,
+            };
+            let Some((body, number)) = edited.zip(number_of(&path)) else {
+                wanted.insert(path, None);
+                continue;
+            };
+            let file = self.put_history(objects, table, number, 0, body)?;
+            wanted.insert(below_table(&file.path).to_owned(), Some(file));
+        }
+        let edited = wanted.values().flatten().count();
+        if edited > 0 {
+            let stamp = Stamp { commit, at_ms: now_ms, operation: "UPDATE" };
+            self.bring(objects, &BTreeMap::from([(table, wanted)]), stamp)?;
+        }
+        Ok(edited)
     }
 
     fn clean_up(&mut self, objects: &dyn Objects, now_ms: TimeMs) {

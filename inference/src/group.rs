@@ -1,0 +1,242 @@
+//! An encoder with its heads: one pass of the encoder serves all of them.
+
+use contactflow_schemas::prediction::{
+    Emotion, Highlight, IntentScore, Sentiment, SentimentLabel, TextScores, TurnVector,
+};
+use contactflow_schemas::symbol::Symbol;
+use tch::{Device, Tensor, no_grad};
+
+use crate::batching::{BatchInput, BatchShape};
+use crate::config::ModelConfig;
+use crate::error::{InferenceError, Result};
+use crate::head::{Head, HeadName};
+use crate::highlights::highlights;
+use crate::language::Language;
+use crate::quantise::{quantise, quantise_all};
+use crate::text_encoder::{TextEncoder, rows};
+use crate::tokenizer::TokenizedText;
+
+/// A text on its way through the model.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Member<'a> {
+    pub(crate) text: &'a str,
+    pub(crate) tokens: &'a TokenizedText,
+    pub(crate) language: Language,
+}
+
+/// A head and where its layers stand among those the encoder keeps.
+#[derive(Debug)]
+struct Slot {
+    head: Head,
+    /// Indices into [`ModelGroup::layers`], int64; `None` if the head reads all of them.
+    layers: Option<Tensor>,
+}
+
+/// The models of one language.
+#[derive(Debug)]
+pub(crate) struct ModelGroup {
+    language: Language,
+    pub(crate) text_encoder: TextEncoder,
+    /// Encoder layers that some head reads, increasing.
+    layers: Vec<i64>,
+    sentiment: Slot,
+    emotion: Option<Slot>,
+    offensive: Option<Slot>,
+    intent: Option<Slot>,
+    /// Labels of `intent`.
+    intents: Vec<Symbol>,
+}
+
+impl ModelGroup {
+    /// Loads the encoder and the heads that `config` names for `language`.
+    ///
+    /// # Errors
+    /// Files missing or malformed, tensors missing or misshapen, a head that was trained on another encoder, has labels
+    /// its name does not allow or a name that is not known, no sentiment head.
+    pub(crate) fn load(config: &ModelConfig, language: Language, device: Device) -> Result<Self> {
+        let text_encoder = TextEncoder::load(config, language, device)?;
+        let heads = heads(config, language, text_encoder.encoder.weights_sha256(), device)?;
+        Self::new(language, text_encoder, heads)
+    }
+
+    fn new(language: Language, text_encoder: TextEncoder, heads: Vec<(HeadName, Head)>) -> Result<Self> {
+        let mut layers: Vec<i64> =
+            heads.iter().flat_map(|(_, head)| head.metadata().encoder_layers.iter().copied()).collect();
+        layers.sort_unstable();
+        layers.dedup();
+        let mut slots = Vec::new();
+        for (name, head) in heads {
+            slots.push((name, Slot::new(head, &layers, text_encoder.encoder.device())?));
+        }
+        let mut take = |name| Some(slots.swap_remove(slots.iter().position(|(other, _)| *other == name)?).1);
+        let Some(sentiment) = take(HeadName::Sentiment) else {
+            return Err(InferenceError::Config(format!("there is no sentiment head for {}", language.as_str())));
+        };
+        let (emotion, offensive, intent) = (take(HeadName::Emotion), take(HeadName::Offensive), take(HeadName::Intent));
+        let labels = intent.iter().flat_map(|slot| &slot.head.metadata().labels);
+        let intents = labels.map(|label| Symbol::new(label)).collect();
+        Ok(Self { language, text_encoder, layers, sentiment, emotion, offensive, intent, intents })
+    }
+
+    /// The heads, in a fixed order.
+    pub(crate) fn heads(&self) -> impl Iterator<Item = &Head> {
+        let tone = [&self.emotion, &self.offensive, &self.intent].into_iter().flatten();
+        [&self.sentiment].into_iter().chain(tone).map(|slot| &slot.head)
+    }
+
+    /// Scores of `members`, computed together in `shape`; `None` where the model's output is not a number.
+    ///
+    /// A text in another language than the group's gets a sentiment only: the other heads would guess.
+    pub(crate) fn score(&self, members: &[Member<'_>], shape: BatchShape) -> Result<Vec<Option<TextScores>>> {
+        let tokens: Vec<&TokenizedText> = members.iter().map(|member| member.tokens).collect();
+        let (input, states) = self.text_encoder.encode(&tokens, shape, &self.layers)?;
+        no_grad(|| {
+            let sentiments = self.sentiments(members, &input, &states)?;
+            let emotions = probabilities(self.emotion.as_ref(), members, &input, &states)?;
+            let offensives = probabilities(self.offensive.as_ref(), members, &input, &states)?;
+            let intents = probabilities(self.intent.as_ref(), members, &input, &states)?;
+            let assemble = |row: usize| {
+                let (sentiment, highlights) = sentiments[row].clone()?;
+                let mut scores = TextScores { highlights, ..TextScores::of_sentiment(sentiment) };
+                if members[row].language == self.language {
+                    scores.emotion = of_row(&emotions, row)?.and_then(emotion);
+                    scores.offensive = of_row(&offensives, row)?.and_then(|all| quantise_all(all).get(1).copied());
+                    scores.intent = of_row(&intents, row)?.and_then(|all| self.intent(all));
+                }
+                scores.vector = TurnVector::default();
+                Some(scores)
+            };
+            Ok((0..members.len()).map(assemble).collect())
+        })
+    }
+
+    fn sentiments(
+        &self,
+        members: &[Member<'_>],
+        input: &BatchInput,
+        states: &Tensor,
+    ) -> Result<Vec<Option<(Sentiment, Vec<Highlight>)>>> {
+        let head = &self.sentiment.head;
+        let label = |label: SentimentLabel| head.metadata().labels.iter().position(|own| own == label.as_str());
+        let (Some(plus), Some(minus)) = (label(SentimentLabel::Positive), label(SentimentLabel::Negative)) else {
+            return Err(InferenceError::Config("a sentiment head tells positive from negative".to_owned()));
+        };
+        let states = self.sentiment.states(states)?;
+        let mask = &input.attention_mask;
+        let (logits, shares) = head.neural().forward_explained(&states, mask, plus as i64, minus as i64)?;
+        let (logits, shares) = (rows(&logits, members.len())?, rows(&shares, members.len())?);
+        let explain = |(row, member): (usize, &Member<'_>)| {
+            let sentiment = sentiment(&head.probabilities(&logits[row], member.text)?)?;
+            let lexical = head.lexical().map(|branch| branch.contributions(member.text, plus, minus));
+            let lexical = lexical.unwrap_or_default();
+            let share = head.metadata().lexical_share;
+            Some((sentiment, highlights(member.text, &member.tokens.spans, &shares[row], &lexical, share)))
+        };
+        Ok(members.iter().enumerate().map(explain).collect())
+    }
+
+    fn intent(&self, probabilities: &[f64]) -> Option<IntentScore> {
+        let units = quantise_all(probabilities);
+        let best = (0..units.len()).max_by_key(|&index| (units[index], std::cmp::Reverse(index)))?;
+        Some(IntentScore { label: *self.intents.get(best)?, probability: units[best] })
+    }
+}
+
+impl Slot {
+    fn new(head: Head, kept: &[i64], device: Device) -> Result<Self> {
+        let own = &head.metadata().encoder_layers;
+        let indices: Vec<i64> =
+            (0..).zip(kept).filter(|(_, layer)| own.contains(layer)).map(|(index, _)| index).collect();
+        let layers = (own != kept).then(|| Tensor::f_from_slice(&indices)?.f_to_device(device)).transpose()?;
+        Ok(Self { head, layers })
+    }
+
+    /// The states this head reads, `[rows, length, own layers, hidden]`.
+    fn states(&self, states: &Tensor) -> Result<Tensor> {
+        match &self.layers {
+            None => Ok(states.shallow_clone()),
+            Some(indices) => Ok(states.f_index_select(2, indices)?),
+        }
+    }
+}
+
+/// The heads in files and the built-in ones that fit the encoder.
+fn heads(config: &ModelConfig, language: Language, encoder: &str, device: Device) -> Result<Vec<(HeadName, Head)>> {
+    let mut heads: Vec<(HeadName, Head)> = Vec::new();
+    for path in config.head_files(language) {
+        let head = Head::load(path, device)?;
+        head.check_encoder(encoder)?;
+        let name = head.name()?;
+        if heads.iter().any(|(other, _)| *other == name) {
+            return Err(InferenceError::Config(format!("there are two head files for `{}`", name.as_str())));
+        }
+        heads.push((name, head));
+    }
+    for name in HeadName::ALL {
+        if heads.iter().any(|(other, _)| *other == name) {
+            continue;
+        }
+        let Some(head) = Head::built_in(name, language, device)? else { continue };
+        match head.check_encoder(encoder) {
+            Ok(()) => heads.push((head.name()?, head)),
+            Err(error) if name == HeadName::Sentiment => return Err(error),
+            Err(_) => tracing::info!(head = name.as_str(), "the built-in head is for another encoder and stays out"),
+        }
+    }
+    Ok(heads)
+}
+
+/// Probabilities per member that a head gives, if there is the head; `None` where they are not numbers.
+type Rows = Option<Vec<Option<Vec<f64>>>>;
+
+fn probabilities(slot: Option<&Slot>, members: &[Member<'_>], input: &BatchInput, states: &Tensor) -> Result<Rows> {
+    let Some(slot) = slot else { return Ok(None) };
+    let logits = rows(&slot.head.forward(&slot.states(states)?, &input.attention_mask)?, members.len())?;
+    let row = |(logits, member): (&Vec<f32>, &Member<'_>)| slot.head.probabilities(logits, member.text);
+    Ok(Some(logits.iter().zip(members).map(row).collect()))
+}
+
+/// The probabilities of a row: `Some(None)` without the head, `None` if they are not numbers.
+fn of_row(rows: &Rows, row: usize) -> Option<Option<&[f64]>> {
+    match rows {
+        None => Some(None),
+        Some(rows) => rows[row].as_deref().map(Some),
+    }
+}
+
+fn emotion(probabilities: &[f64]) -> Option<Emotion> {
+    let &[anger, joy, optimism, sadness] = quantise_all(probabilities).as_slice() else { return None };
+    Some(Emotion { anger, joy, optimism, sadness })
+}
+
+/// Of three probabilities as they are. A head of two labels knows no neutral texts: what speaks for neither side, twice
+/// the smaller probability, counts as neutral, so that the score, positive minus negative, stays what the head says.
+fn sentiment(probabilities: &[f64]) -> Option<Sentiment> {
+    match *probabilities {
+        [negative, neutral, positive] => Some(quantise([negative, neutral, positive])),
+        [negative, positive] => {
+            let undecided = negative.min(positive);
+            Some(quantise([negative - undecided, 2.0 * undecided, positive - undecided]))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use contactflow_schemas::prediction::SCORE_SCALE;
+
+    use super::*;
+
+    #[test]
+    fn a_head_of_two_labels_keeps_its_score_and_calls_indecision_neutral() {
+        for percent in 0..=100 {
+            let positive = f64::from(percent) / 100.0;
+            let found = sentiment(&[1.0 - positive, positive]).expect("two labels");
+            assert_eq!(found.negative + found.neutral + found.positive, SCORE_SCALE);
+            assert_eq!(found.score(), (percent * 2 - 100) * SCORE_SCALE / 100);
+        }
+        assert_eq!(sentiment(&[0.5, 0.5]).map(|found| found.neutral), Some(SCORE_SCALE));
+        assert_eq!(sentiment(&[1.0]), None);
+    }
+}

@@ -1,0 +1,79 @@
+//! Tokenizer, encoder and batch shapes: everything up to the token states, shared by scoring and training.
+
+use std::path::Path;
+
+use tch::{Device, Tensor};
+
+use crate::batching::{BatchInput, BatchShape, BatchShapes};
+use crate::config::ModelConfig;
+use crate::encoder::Encoder;
+use crate::error::{InferenceError, Result};
+use crate::language::Language;
+use crate::precision::NumericProfile;
+use crate::tokenizer::{TextTokenizer, TokenizedText};
+use crate::weights::sha256_hex;
+
+/// Turns texts into token states on one device.
+#[derive(Debug)]
+pub(crate) struct TextEncoder {
+    pub(crate) tokenizer: TextTokenizer,
+    pub(crate) encoder: Encoder,
+    pub(crate) shapes: BatchShapes,
+}
+
+impl TextEncoder {
+    /// Loads the encoder that `config` names for `language`.
+    pub(crate) fn load(config: &ModelConfig, language: Language, device: Device) -> Result<Self> {
+        let (folder, sha256) = config.encoder(language);
+        Self::load_folder(folder, sha256, config, device)
+    }
+
+    fn load_folder(folder: &Path, sha256: Option<&str>, config: &ModelConfig, device: Device) -> Result<Self> {
+        let encoder = Encoder::load(folder, sha256, device)?;
+        let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
+        config.check_max_tokens(encoder.config().max_position_embeddings)?;
+        let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
+        let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
+        Ok(Self { tokenizer, encoder, shapes })
+    }
+
+    /// Token ids of `text`, all within the encoder's vocabulary.
+    pub(crate) fn tokenize(&self, text: &str) -> Result<TokenizedText> {
+        let tokenized = self.tokenizer.tokenize(text)?;
+        let vocab_size = self.encoder.config().vocab_size;
+        match tokenized.ids.iter().find(|&&id| i64::from(id) >= vocab_size) {
+            // On CUDA an index out of range would take down the whole context, so it must not get that far.
+            Some(id) => Err(InferenceError::Tokenize(format!(
+                "token id {id} is outside the encoder's vocabulary of {vocab_size}"
+            ))),
+            None => Ok(tokenized),
+        }
+    }
+
+    /// Input and hidden states `[rows, length, layers, hidden]` of `texts`, laid out in `shape`.
+    pub(crate) fn encode(
+        &self,
+        texts: &[&TokenizedText],
+        shape: BatchShape,
+        layers: &[i64],
+    ) -> Result<(BatchInput, Tensor)> {
+        let input = BatchInput::new(texts, shape, self.encoder.config().pad_token_id, self.encoder.device())?;
+        let hidden = self.encoder.forward_layers(&input.input_ids, &input.attention_mask, layers)?;
+        Ok((input, hidden))
+    }
+
+    /// Digest of everything before the heads: weights, architecture, tokenizer and the token limit.
+    pub(crate) fn fingerprint(&self) -> String {
+        let parts = [self.encoder.weights_sha256(), self.encoder.config_sha256(), self.tokenizer.sha256()];
+        sha256_hex(format!("{} max_tokens={}", parts.join(" "), self.tokenizer.max_tokens()).as_bytes())
+    }
+}
+
+/// The first `count` rows of `values` `[rows, columns]` in memory.
+pub(crate) fn rows(values: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
+    let (total, columns) = values.size2()?;
+    let mut flat = vec![0.0_f32; values.numel()];
+    values.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(&mut flat, values.numel())?;
+    debug_assert!(count <= total as usize);
+    Ok(flat.chunks_exact(columns.max(1) as usize).take(count).map(<[f32]>::to_vec).collect())
+}

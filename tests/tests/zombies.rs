@@ -1,0 +1,105 @@
+//! Two jobs on one root: one of them stops with a clear error within seconds, and the tables are those of a clean run.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use contactflow_tests::bytes::differing_folders;
+use contactflow_tests::histories::{Size, history, split};
+use contactflow_tests::product::Product;
+use contactflow_tests::program::{Commits, Job, Mode};
+use contactflow_tests::runner::{Files, RunOptions, Runner, to_files};
+use contactflow_tests::stores::{Kind, Store};
+use contactflow_tests::tables::read_tables;
+
+/// A job that lost its root says so within this, idle or not.
+const SECONDS: Duration = Duration::from_secs(10);
+
+fn options() -> RunOptions {
+    let tables = ["kpi_agent_channel_hour", "kpi_tenant_month"].map(str::to_owned).to_vec();
+    RunOptions { kpi_tables: tables, ..RunOptions::default() }
+}
+
+fn files(seed: u64) -> Files {
+    to_files(&split(&history(seed, Size::default()), 2, seed))
+}
+
+fn is_clean(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
+    let product = Product::new()?;
+    let clean = product.run(files, options())?;
+    let tables = store.files("tables")?;
+    read_tables(&tables)?;
+    let differing = differing_folders(&clean, &tables)?;
+    ensure!(differing.is_empty(), "other bytes than a clean run: {}", differing.join(", "));
+    Ok(())
+}
+
+fn the_first_of_two_stops(kind: Kind) -> Result<()> {
+    let Some(store) = Store::start(kind)? else { return Ok(()) };
+    let files = files(3);
+    let job = Job::new(&store, "events", "tables", &options())?;
+    store.put(&format!("events/{}", files[0].0), &files[0].1)?;
+    let has_read = |count: usize| Ok(Commits::read(&store.files("tables")?)?.sources.len() >= count);
+
+    let mut zombie = job.start(Mode::Follow, 2)?;
+    zombie.wait_until(|| has_read(1))?;
+    // It has nothing to do when the other comes, and finds out all the same.
+    let mut heir = job.start(Mode::Follow, 1)?;
+    let begun = Instant::now();
+    let ended = zombie.end_within(SECONDS).context("the job that lost its root goes on")?;
+    let complaint = ended.complaint()?;
+    ensure!(complaint.contains("held by another writer") && ended.status.code() == Some(1), "{complaint}");
+    println!("{kind}: the first job stopped {:?} after the second began", begun.elapsed());
+
+    store.put(&format!("events/{}", files[1].0), &files[1].1)?;
+    heir.wait_until(|| has_read(2))?;
+    ensure!(heir.ended()?.is_none(), "the second job ended: {}", heir.errors());
+    heir.stop()?;
+    heir.end()?.well()?;
+    is_clean(&store, &files)
+}
+
+#[test]
+fn the_first_of_two_jobs_stops_on_a_disk() -> Result<()> {
+    the_first_of_two_stops(Kind::Disk)
+}
+
+#[test]
+fn the_first_of_two_jobs_stops_on_s3() -> Result<()> {
+    the_first_of_two_stops(Kind::S3)
+}
+
+#[test]
+fn the_first_of_two_jobs_stops_on_azure() -> Result<()> {
+    the_first_of_two_stops(Kind::Azure)
+}
+
+/// Several jobs start at the same moment: whoever does not get through says why, and nothing is damaged.
+#[test]
+fn jobs_that_start_together_damage_nothing() -> Result<()> {
+    for kind in [Kind::Disk, Kind::S3] {
+        let store = Store::start(kind)?.context("both are always there")?;
+        let files = files(4);
+        for (name, content) in &files {
+            store.put(&format!("events/{name}"), content)?;
+        }
+        let job = Job::new(&store, "events", "tables", &options())?;
+        for round in 0..2 {
+            let running: Vec<_> = (0..3).map(|_| job.start(Mode::Once, 1)).collect::<Result<_>>()?;
+            let mut done = 0;
+            for one in running {
+                let ended = one.end()?;
+                if ended.status.success() {
+                    done += 1;
+                } else {
+                    let complaint = ended.complaint()?;
+                    ensure!(complaint.contains("held by another writer"), "{kind}, round {round}: {complaint}");
+                }
+            }
+            ensure!(done > 0, "{kind}, round {round}: every job stopped");
+            read_tables(&store.files("tables")?)?;
+        }
+        job.once(1)?.well()?;
+        is_clean(&store, &files)?;
+    }
+    Ok(())
+}
