@@ -92,7 +92,11 @@ impl JobError {
                 )
                 | Self::NoCommit { .. }
                 | Self::NoState { .. }
-                | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
+                | Self::Commit(
+                    CommitError::MissingInputs { .. }
+                        | CommitError::ForeignFiles { .. }
+                        | CommitError::OtherLayout { .. }
+                )
         )
     }
 }
@@ -171,7 +175,8 @@ pub fn run_with(
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output.clone());
     let causes = Causes::default();
-    let mut committer = Committer::open(Arc::clone(&objects), &output_url, &shared::writer_id(), &inputs)?;
+    let mut committer =
+        Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     // Only after the claim: until then another job may be writing.
     output.clear_partial_files()?;
     take_state_over(&objects, &committer, settings, &output_url, &inputs)?;

@@ -328,9 +328,9 @@ impl<D: ExchangeData> View for RowView<D> {
             let rows = self.day(day);
             let count = rows.len();
             let body = (self.encode)(rows, context.model_id)?;
-            let partition = match self.table {
-                Table::RejectedEvents | Table::Dimensions => Partition::undated(self.table, SHARD),
-                _ => Partition::of_day(self.table, day, SHARD),
+            let partition = match self.table.is_dated() {
+                true => Partition::of_day(self.table, day, SHARD),
+                false => Partition::undated(self.table, SHARD),
             };
             // A late event can move a cycle, and with it its rows, to another day.
             writer.write(partition, RowMoves::Unknown, count, body);
