@@ -4,6 +4,7 @@ use anyhow::{Context, Result, ensure};
 use contactflow::generate::{Format, GenerateOptions, generate};
 use contactflow::ingest::IngestProgress;
 use contactflow::run::{Basis, Mode, RunSummary, Stop, compare, erase, run, scan, status};
+use contactflow::settings::Layout;
 use contactflow::store::Root;
 use contactflow_tests::bytes::{data_files, differing_folders};
 use contactflow_tests::histories::{Size, history};
@@ -23,7 +24,12 @@ fn options(workers: usize) -> RunOptions {
 }
 
 fn run_once(input: &Path, output: &Path, workers: usize) -> Result<RunSummary> {
-    let settings = Product::settings(&[input.to_path_buf()], output, &options(workers));
+    run_in(Layout::default(), input, output, workers)
+}
+
+fn run_in(layout: Layout, input: &Path, output: &Path, workers: usize) -> Result<RunSummary> {
+    let options = RunOptions { layout, ..options(workers) };
+    let settings = Product::settings(&[input.to_path_buf()], output, &options);
     Ok(run(&settings, Mode::Once, &Arc::new(IngestProgress::default()), &Stop::default())?)
 }
 
@@ -183,6 +189,15 @@ fn without(events: &[String], contact: &str) -> Vec<String> {
 
 #[test]
 fn after_an_erasure_everything_is_as_if_the_contact_had_never_written() -> Result<()> {
+    nothing_of_an_erased_contact_is_left(Layout::Parquet)
+}
+
+#[test]
+fn after_an_erasure_no_delta_log_and_no_earlier_version_holds_the_contact() -> Result<()> {
+    nothing_of_an_erased_contact_is_left(Layout::Delta)
+}
+
+fn nothing_of_an_erased_contact_is_left(layout: Layout) -> Result<()> {
     let product = Product::new()?;
     let (input, output) = (product.folder()?, product.folder()?.join("tables"));
     let all = generated_lines()?;
@@ -199,7 +214,7 @@ fn after_an_erasure_everything_is_as_if_the_contact_had_never_written() -> Resul
     let halves = [&all[..all.len() / 2], &all[all.len() / 2..]];
     for (number, half) in halves.iter().enumerate() {
         write_files(&input, &[(format!("{number}.ndjson"), half.join("\n").into_bytes())])?;
-        run_once(&input, &output, 1 + number)?;
+        run_in(layout, &input, &output, 1 + number)?;
     }
     let root = Root::open(&name(&output), false)?;
     assert!(!scan(&root, &contact)?.found_in.is_empty(), "it is there before");
@@ -212,14 +227,14 @@ fn after_an_erasure_everything_is_as_if_the_contact_had_never_written() -> Resul
 
     let (other_input, expected) = (product.folder()?, product.folder()?.join("tables"));
     write_files(&other_input, &[("0.ndjson".to_owned(), left.join("\n").into_bytes())])?;
-    run_once(&other_input, &expected, 1)?;
+    run_in(layout, &other_input, &expected, 1)?;
     assert_eq!(differing_folders(&expected, &output)?, Vec::<String>::new());
     let (found, _) = compare(&name(&output), &Basis::State(Vec::new()), 1)?;
     assert!(found.is_clean(), "{found:?}");
 
     // Read again under another name, what is known to be erased does not come back.
     write_files(&input, &[("again.ndjson".to_owned(), all.join("\n").into_bytes())])?;
-    run_once(&input, &output, 2)?;
+    run_in(layout, &input, &output, 2)?;
     assert_eq!(differing_folders(&expected, &output)?, Vec::<String>::new());
     Ok(())
 }
