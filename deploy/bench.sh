@@ -6,4 +6,7 @@ cd "$(dirname "$0")/.."
 cargo build --workspace --bins --locked
 cargo bench --workspace --locked --profile dev --bench functions
 "${CARGO_TARGET_DIR:-target}/debug/late_event"
-[ "${BENCH_FLOOR:-1}" = 0 ] || benches/floor.sh
+if [ "${BENCH_FLOOR:-1}" != 0 ]; then
+  benches/floor.sh
+  benches/recovery.sh
+fi

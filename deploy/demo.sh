@@ -27,11 +27,11 @@ step "planted incidents and what the anomaly scores say"
 
 cat <<END
 
-The tables are in $OUTPUT/tables, as Parquet. For example, with DuckDB:
+The tables are in $OUTPUT/tables, as Parquet with Delta Lake logs. For example, with DuckDB:
 
   SELECT channel, sum(messages_inbound_count) AS inbound, sum(replies_count) AS replies,
          sum(reply_time_sum_ms) / sum(reply_time_count) / 60000.0 AS reply_minutes
-  FROM read_parquet('$OUTPUT/tables/kpi_channel_day/**/*.parquet', hive_partitioning = true)
+  FROM delta_scan('$OUTPUT/tables/kpi_channel_day')
   GROUP BY channel ORDER BY inbound DESC;
 
 README.md describes every table. 'make clean-demo' removes $OUTPUT.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use contactflow::kpis;
-use contactflow::views::Views;
+use contactflow::views::{ArrangedSize, Views};
 use contactflow_operators::anomaly::{anomalies, series_points};
 use contactflow_operators::causes::Causes;
 use contactflow_operators::cells::arrange_rows;
@@ -36,6 +36,8 @@ pub struct Measured {
     pub load: Duration,
     /// Growth of the resident memory while the state was built.
     pub state_bytes: u64,
+    /// What the cells of each KPI table take of it.
+    pub arranged: Vec<ArrangedSize>,
     /// From feeding a late event until every table is complete.
     pub latencies: Vec<Duration>,
     /// Conversations looked at again because of the late events.
@@ -49,7 +51,7 @@ struct Job {
     probe: Handle<Epoch>,
     metrics: Metrics,
     /// Holds the traces, as a worker of the job does.
-    _views: Views,
+    views: Views,
 }
 
 /// The dataflow of `pipeline/src/job.rs` without sources, texts and scores.
@@ -76,7 +78,7 @@ fn build(worker: &mut Worker) -> Job {
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.anomalies(arrange_rows(by_hour.concat(by_day), |row| row.day, "AnomalyScores"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
-        Job { incoming, probe, metrics, _views: views }
+        Job { incoming, probe, metrics, views }
     })
 }
 
@@ -94,6 +96,7 @@ pub fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measure
     }
     let load = started.elapsed();
     let state_bytes = resident_bytes().saturating_sub(bytes_before);
+    let arranged = job.views.sizes();
     let (evaluated, changed) = (job.metrics.conversations_evaluated.get(), job.metrics.cells_changed.get());
     let latencies = (0..repeats)
         .map(|repeat| {
@@ -108,6 +111,7 @@ pub fn measure(worker: &mut Worker, conversations: u64, repeats: u64) -> Measure
     Measured {
         load,
         state_bytes,
+        arranged,
         latencies,
         conversations_evaluated: job.metrics.conversations_evaluated.get() - evaluated,
         cells_changed: job.metrics.cells_changed.get() - changed,

@@ -117,16 +117,19 @@ impl Headroom {
         shape: BatchShape,
         compute: &mut dyn FnMut(&[M], BatchShape) -> Result<Vec<T>>,
     ) -> Vec<Result<T>> {
-        let shape = self.fit(shape);
         let mut results = Vec::with_capacity(members.len());
-        for part in members.chunks(shape.rows) {
+        let mut rest = members;
+        while !rest.is_empty() {
+            // Anew for every part: memory may have run out meanwhile.
+            let shape = self.fit(shape);
+            let (part, later) = rest.split_at(rest.len().min(shape.rows));
             match compute(part, shape) {
                 Ok(values) => results.extend(values.into_iter().map(Ok)),
                 Err(InferenceError::OutOfMemory(_)) if shape.rows > 1 => {
                     let tokens_max = shape.rows * shape.length / 2;
                     self.tokens_max = Some(tokens_max);
                     tracing::warn!(tokens_max, "a device is out of memory; its batches are halved");
-                    results.extend(self.run(part, shape, compute));
+                    continue;
                 }
                 Err(error) if part.len() <= 1 => results.push(Err(error)),
                 Err(error) => {
@@ -136,6 +139,7 @@ impl Headroom {
                     }
                 }
             }
+            rest = later;
         }
         results
     }

@@ -46,6 +46,8 @@ pub struct MultilingualConfig {
     pub encoder_sha256: Option<String>,
     /// As [`ModelConfig::head_files`].
     pub head_files: Vec<PathBuf>,
+    /// The head of conversations, which reads this encoder; the built-in one if absent.
+    pub conversation_head_file: Option<PathBuf>,
 }
 
 /// Whether Chinese texts have an encoder of their own.
@@ -67,6 +69,7 @@ impl Default for MultilingualConfig {
             encoder_dir: cache_dir().join(MULTILINGUAL_ENCODER),
             encoder_sha256: None,
             head_files: Vec::new(),
+            conversation_head_file: None,
         }
     }
 }

@@ -89,6 +89,9 @@ pub enum InferenceError {
     /// The tokenizer failed on one text.
     #[error("tokenizer: {0}")]
     Tokenize(String),
+    /// A conversation cannot be scored; the reason is about its turns, not its texts.
+    #[error("conversation: {0}")]
+    Sequence(&'static str),
     /// LibTorch reported an error.
     #[error("LibTorch: {0}")]
     Torch(String),

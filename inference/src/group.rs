@@ -8,6 +8,7 @@ use tch::{Device, Tensor, no_grad};
 
 use crate::batching::{BatchInput, BatchShape};
 use crate::config::ModelConfig;
+use crate::conversation::ConversationHead;
 use crate::error::{InferenceError, Result};
 use crate::head::{Head, HeadName};
 use crate::highlights::highlights;
@@ -45,6 +46,15 @@ pub(crate) struct ModelGroup {
     intent: Option<Slot>,
     /// Labels of `intent`.
     intents: Vec<Symbol>,
+    /// Makes the vectors of turns; only beside the encoder it was trained on.
+    conversation: Option<ConversationSlot>,
+}
+
+/// A conversation head and where its layers stand among those the encoder keeps.
+#[derive(Debug)]
+struct ConversationSlot {
+    head: ConversationHead,
+    layers: Option<Tensor>,
 }
 
 impl ModelGroup {
@@ -55,13 +65,24 @@ impl ModelGroup {
     /// its name does not allow or a name that is not known, no sentiment head.
     pub(crate) fn load(config: &ModelConfig, language: Language, device: Device) -> Result<Self> {
         let text_encoder = TextEncoder::load(config, language, device)?;
-        let heads = heads(config, language, text_encoder.encoder.weights_sha256(), device)?;
-        Self::new(language, text_encoder, heads)
+        let encoder = text_encoder.encoder.weights_sha256();
+        let heads = heads(config, language, encoder, device)?;
+        let conversation = match language {
+            Language::Zh => ConversationHead::of_config(config, encoder, device)?,
+            Language::En => None,
+        };
+        Self::new(language, text_encoder, heads, conversation)
     }
 
-    fn new(language: Language, text_encoder: TextEncoder, heads: Vec<(HeadName, Head)>) -> Result<Self> {
-        let mut layers: Vec<i64> =
-            heads.iter().flat_map(|(_, head)| head.metadata().encoder_layers.iter().copied()).collect();
+    fn new(
+        language: Language,
+        text_encoder: TextEncoder,
+        heads: Vec<(HeadName, Head)>,
+        conversation: Option<ConversationHead>,
+    ) -> Result<Self> {
+        let of_texts = heads.iter().flat_map(|(_, head)| &head.metadata().encoder_layers);
+        let of_turns = conversation.iter().flat_map(|head| &head.metadata().encoder_layers);
+        let mut layers: Vec<i64> = of_texts.chain(of_turns).copied().collect();
         layers.sort_unstable();
         layers.dedup();
         let mut slots = Vec::new();
@@ -75,7 +96,24 @@ impl ModelGroup {
         let (emotion, offensive, intent) = (take(HeadName::Emotion), take(HeadName::Offensive), take(HeadName::Intent));
         let labels = intent.iter().flat_map(|slot| &slot.head.metadata().labels);
         let intents = labels.map(|label| Symbol::new(label)).collect();
-        Ok(Self { language, text_encoder, layers, sentiment, emotion, offensive, intent, intents })
+        let device = text_encoder.encoder.device();
+        let slot = |head: ConversationHead| -> Result<ConversationSlot> {
+            Ok(ConversationSlot { layers: indices(&head.metadata().encoder_layers, &layers, device)?, head })
+        };
+        let conversation = conversation.map(slot).transpose()?;
+        Ok(Self { language, text_encoder, layers, sentiment, emotion, offensive, intent, intents, conversation })
+    }
+
+    /// The conversation head that makes the vectors of turns.
+    pub(crate) fn conversation_head(&self) -> Option<&ConversationHead> {
+        self.conversation.as_ref().map(|slot| &slot.head)
+    }
+
+    /// A vector per member; empty without a conversation head.
+    fn vectors(&self, members: &[Member<'_>], input: &BatchInput, states: &Tensor) -> Result<Vec<TurnVector>> {
+        let Some(slot) = &self.conversation else { return Ok(vec![TurnVector::default(); members.len()]) };
+        let texts: Vec<&str> = members.iter().map(|member| member.text).collect();
+        slot.head.turn_vectors(&select(states, slot.layers.as_ref())?, &input.attention_mask, &texts)
     }
 
     /// The heads, in a fixed order.
@@ -95,6 +133,7 @@ impl ModelGroup {
             let emotions = probabilities(self.emotion.as_ref(), members, &input, &states)?;
             let offensives = probabilities(self.offensive.as_ref(), members, &input, &states)?;
             let intents = probabilities(self.intent.as_ref(), members, &input, &states)?;
+            let vectors = self.vectors(members, &input, &states)?;
             let assemble = |row: usize| {
                 let (sentiment, highlights) = sentiments[row].clone()?;
                 let mut scores = TextScores { highlights, ..TextScores::of_sentiment(sentiment) };
@@ -103,7 +142,7 @@ impl ModelGroup {
                     scores.offensive = of_row(&offensives, row)?.and_then(|all| quantise_all(all).get(1).copied());
                     scores.intent = of_row(&intents, row)?.and_then(|all| self.intent(all));
                 }
-                scores.vector = TurnVector::default();
+                scores.vector = vectors[row].clone();
                 Some(scores)
             };
             Ok((0..members.len()).map(assemble).collect())
@@ -144,19 +183,27 @@ impl ModelGroup {
 
 impl Slot {
     fn new(head: Head, kept: &[i64], device: Device) -> Result<Self> {
-        let own = &head.metadata().encoder_layers;
-        let indices: Vec<i64> =
-            (0..).zip(kept).filter(|(_, layer)| own.contains(layer)).map(|(index, _)| index).collect();
-        let layers = (own != kept).then(|| Tensor::f_from_slice(&indices)?.f_to_device(device)).transpose()?;
+        let layers = indices(&head.metadata().encoder_layers, kept, device)?;
         Ok(Self { head, layers })
     }
 
     /// The states this head reads, `[rows, length, own layers, hidden]`.
     fn states(&self, states: &Tensor) -> Result<Tensor> {
-        match &self.layers {
-            None => Ok(states.shallow_clone()),
-            Some(indices) => Ok(states.f_index_select(2, indices)?),
-        }
+        select(states, self.layers.as_ref())
+    }
+}
+
+/// Where the layers `own` stand among those `kept`, int64; `None` if they are all of them.
+fn indices(own: &[i64], kept: &[i64], device: Device) -> Result<Option<Tensor>> {
+    let indices: Vec<i64> = (0..).zip(kept).filter(|(_, layer)| own.contains(layer)).map(|(index, _)| index).collect();
+    Ok((own != kept).then(|| Tensor::f_from_slice(&indices)?.f_to_device(device)).transpose()?)
+}
+
+/// The layers `indices` of `states` `[rows, length, layers, hidden]`; all of them if there are none.
+fn select(states: &Tensor, indices: Option<&Tensor>) -> Result<Tensor> {
+    match indices {
+        None => Ok(states.shallow_clone()),
+        Some(indices) => Ok(states.f_index_select(2, indices)?),
     }
 }
 

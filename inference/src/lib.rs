@@ -1,7 +1,8 @@
-//! What models say of texts, by BERT encoders with LSTM and lexical heads: the only crate that uses LibTorch and tokenizers.
+//! What models say of texts and conversations, by BERT encoders with LSTM and lexical heads: the only crate that uses LibTorch and tokenizers.
 
 mod batching;
 mod config;
+mod conversation;
 mod device;
 mod encoder;
 mod error;
@@ -22,6 +23,7 @@ mod weights;
 
 pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
 pub use config::{ModelConfig, Multilingual, MultilingualConfig, default_encoder_dir};
+pub use conversation::{ConversationHead, ConversationHeadMetadata, ConversationScorer};
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
@@ -35,5 +37,6 @@ pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{
     Baseline, ClassMetrics, ClassificationReport, EpochFigures, EvaluateOptions, LabelledText, LexicalOptions,
-    Progress, TrainOptions, TrainReport, evaluate, read_labelled, train, train_rows,
+    Progress, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport,
+    TrainOptions, TrainReport, evaluate, evaluate_satisfaction, read_labelled, train, train_rows, train_satisfaction,
 };

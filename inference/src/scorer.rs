@@ -5,6 +5,7 @@ use tch::Device;
 
 use crate::batching::{BatchShape, BatchStats, Headroom};
 use crate::config::ModelConfig;
+use crate::conversation::ConversationHead;
 use crate::error::Result;
 use crate::group::{Member, ModelGroup};
 use crate::head::Head;
@@ -16,7 +17,8 @@ use crate::weights::sha256_hex;
 /// Characters of a digest that stand in a model id.
 const SHORT_HASH_CHARS: usize = 10;
 
-fn short(digest: &str) -> &str {
+/// The part of a digest that stands in a model id.
+pub(crate) fn short(digest: &str) -> &str {
     &digest[..digest.len().min(SHORT_HASH_CHARS)]
 }
 
@@ -31,7 +33,11 @@ fn model_id(groups: &[(Language, ModelGroup)]) -> String {
         .iter()
         .map(|(language, group)| format!("{} {}", language.as_str(), group.text_encoder.fingerprint()))
         .collect();
-    let heads: Vec<&str> = groups.iter().flat_map(|(_, group)| group.heads().map(Head::sha256)).collect();
+    let of_group = |(_, group): &(Language, ModelGroup)| -> Vec<String> {
+        let of_turns = group.conversation_head().map(ConversationHead::sha256);
+        group.heads().map(Head::sha256).chain(of_turns).map(str::to_owned).collect()
+    };
+    let heads: Vec<String> = groups.iter().flat_map(of_group).collect();
     let digest = |parts: String| sha256_hex(parts.as_bytes());
     format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads.join("\n"))))
 }

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 use crate::batching::{BatchInput, BatchShape, BatchShapes};
 use crate::config::ModelConfig;
 use crate::encoder::Encoder;
-use crate::error::{InferenceError, Result};
+use crate::error::{InferenceError, Result, read_file};
 use crate::language::Language;
 use crate::precision::NumericProfile;
 use crate::tokenizer::{TextTokenizer, TokenizedText};
@@ -64,9 +64,25 @@ impl TextEncoder {
 
     /// Digest of everything before the heads: weights, architecture, tokenizer and the token limit.
     pub(crate) fn fingerprint(&self) -> String {
-        let parts = [self.encoder.weights_sha256(), self.encoder.config_sha256(), self.tokenizer.sha256()];
-        sha256_hex(format!("{} max_tokens={}", parts.join(" "), self.tokenizer.max_tokens()).as_bytes())
+        fingerprint([self.encoder.weights_sha256(), self.encoder.config_sha256()], &self.tokenizer)
     }
+}
+
+/// The [`TextEncoder::fingerprint`] of the encoder that `config` names for `language`, and the digest of its weights,
+/// without loading it.
+pub(crate) fn fingerprint_of(config: &ModelConfig, language: Language) -> Result<(String, String)> {
+    let (folder, _) = config.encoder(language);
+    let digest = |name: &str| -> Result<String> {
+        Ok(sha256_hex(&read_file(&folder.join(name), "deploy/setup.sh provides the encoders")?))
+    };
+    let (weights, architecture) = (digest("model.safetensors")?, digest("config.json")?);
+    let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
+    Ok((fingerprint([&weights, &architecture], &tokenizer), weights))
+}
+
+fn fingerprint([weights, architecture]: [&str; 2], tokenizer: &TextTokenizer) -> String {
+    let parts = [weights, architecture, tokenizer.sha256()].join(" ");
+    sha256_hex(format!("{parts} max_tokens={}", tokenizer.max_tokens()).as_bytes())
 }
 
 /// The first `count` rows of `values` `[rows, columns]` in memory.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use contactflow_inference::{
     Device, DevicePool, Encoder, EvaluateOptions, HeadName, InferenceError, LabelledText, Language, ModelConfig,
-    Placement, PoolLimits, Progress, Scorer, TrainOptions, TrainReport, evaluate, train, train_rows,
+    Placement, PoolLimits, Precision, Progress, Scorer, TrainOptions, TrainReport, evaluate, train, train_rows,
 };
 use contactflow_schemas::prediction::{Outcome, SentimentLabel};
 use tch::{Kind, Tensor};
@@ -30,10 +30,50 @@ fn encode(folder: &Path) -> Vec<f32> {
     Vec::try_from(hidden.flatten(0, -1)).expect("floats")
 }
 
+/// The largest difference between two lists of numbers.
+fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
+    assert_eq!(one.len(), other.len());
+    one.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
 fn fit(options: &TrainOptions) -> (Vec<u8>, TrainReport) {
     // LibTorch's threads wait for each other actively: on a busy machine several are far slower than one.
     tch::set_num_threads(1);
     train_rows(labelled(), options, Device::Cpu, &mut |_| ()).expect("trains")
+}
+
+#[test]
+fn padding_left_out_and_padding_computed_give_the_same() {
+    let folder = folder(Defects::default());
+    let encoder = Encoder::load(folder.path(), None, Device::Cpu).expect("loads");
+    let ids = Tensor::from_slice(&[2_i64, 4, 8, 3, 2, 5, 3, 0, 2, 3, 0, 0]).view([3, 4]);
+    let mask = Tensor::from_slice(&[1_i64, 1, 1, 1, 1, 1, 1, 0, 1, 1, 0, 0]).view([3, 4]);
+    let tokens = |hidden: Tensor| -> Vec<f32> {
+        let hidden = hidden.narrow(0, 0, 3) * mask.unsqueeze(2);
+        Vec::try_from(hidden.flatten(0, -1)).expect("floats")
+    };
+    let packed = tokens(encoder.forward(&ids, &mask).expect("forward"));
+    // A row with a gap keeps the whole batch from being packed.
+    let gap = Tensor::from_slice(&[1_i64, 0, 1, 1]).view([1, 4]);
+    let with_gap = [Tensor::cat(&[&ids, &ids.narrow(0, 0, 1)], 0), Tensor::cat(&[&mask, &gap], 0)];
+    let padded = tokens(encoder.forward(&with_gap[0], &with_gap[1]).expect("forward"));
+    assert!(largest_difference(&packed, &padded) < 1e-5);
+}
+
+#[test]
+fn half_precision_is_close_and_a_profile_of_its_own() {
+    let folder = folder(Defects::default());
+    let exact = encode(folder.path());
+    for (precision, tolerance) in [(Precision::Fp16, 0.02), (Precision::Bf16, 0.15)] {
+        let encoder = Encoder::load(folder.path(), None, Device::Cpu).expect("loads");
+        let encoder = encoder.with_precision(precision).expect("converts");
+        let ids = Tensor::from_slice(&[2_i64, 4, 8, 3]).view([1, 4]);
+        let hidden = encoder.forward(&ids, &ids.ones_like()).expect("forward");
+        assert_eq!(hidden.kind(), Kind::Float, "heads compute in fp32");
+        let rounded: Vec<f32> = Vec::try_from(hidden.flatten(0, -1)).expect("floats");
+        let difference = largest_difference(&exact, &rounded);
+        assert!(difference > 0.0 && difference < tolerance, "{precision:?} differs by {difference}");
+    }
 }
 
 #[test]

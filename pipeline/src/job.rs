@@ -57,6 +57,15 @@ pub struct JobContext {
     pub metrics: Metrics,
 }
 
+/// The device threads of a job.
+#[derive(Clone)]
+pub struct Devices {
+    /// They score texts.
+    pub texts: Arc<DevicePool>,
+    /// They judge conversations; none without a head for that.
+    pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
+}
+
 impl JobContext {
     /// The context of a job over `roots` whose state and tables are in `objects`.
     ///
@@ -67,7 +76,7 @@ impl JobContext {
         roots: Vec<Root>,
         objects: Arc<dyn Objects>,
         progress: &Arc<IngestProgress>,
-        devices: Option<Arc<DevicePool>>,
+        devices: Option<Devices>,
         causes: Causes,
     ) -> Result<Self, SettingsError> {
         Ok(Self {
@@ -80,10 +89,10 @@ impl JobContext {
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 progress: Arc::clone(progress),
             },
-            model_id: devices.as_ref().map_or_else(String::new, |devices| devices.model_id().to_owned()),
-            devices,
-            judges: None,
-            with_quality: false,
+            model_id: devices.as_ref().map_or_else(String::new, |devices| devices.texts.model_id().to_owned()),
+            with_quality: devices.as_ref().is_some_and(|devices| devices.judges.is_some()),
+            judges: devices.as_ref().and_then(|devices| devices.judges.clone()),
+            devices: devices.map(|devices| devices.texts),
             backlog: Backlog::default(),
             rules: settings.kpi.clone(),
             windows: settings.windows()?,

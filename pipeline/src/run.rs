@@ -18,8 +18,8 @@ use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
 
 use crate::ingest::{IngestProgress, ReadError};
-use crate::job::JobContext;
-use crate::settings::{JobSettings, SettingsError};
+use crate::job::{Devices, JobContext};
+use crate::settings::{InferenceSettings, JobSettings, SettingsError};
 use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
 use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
@@ -92,7 +92,11 @@ impl JobError {
                 )
                 | Self::NoCommit { .. }
                 | Self::NoState { .. }
-                | Self::Commit(CommitError::MissingInputs { .. } | CommitError::ForeignFiles { .. })
+                | Self::Commit(
+                    CommitError::MissingInputs { .. }
+                        | CommitError::ForeignFiles { .. }
+                        | CommitError::OtherLayout { .. }
+                )
         )
     }
 }
@@ -160,7 +164,7 @@ pub fn run_with(
     mode: Mode,
     progress: &Arc<IngestProgress>,
     stop: &Stop,
-    start_devices: impl FnOnce(&JobSettings) -> Result<Option<Arc<DevicePool>>, JobError>,
+    start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
 ) -> Result<RunSummary, JobError> {
     settings.validate()?;
     let roots = open_inputs(settings)?;
@@ -171,7 +175,8 @@ pub fn run_with(
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output.clone());
     let causes = Causes::default();
-    let mut committer = Committer::open(Arc::clone(&objects), &output_url, &shared::writer_id(), &inputs)?;
+    let mut committer =
+        Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     // Only after the claim: until then another job may be writing.
     output.clear_partial_files()?;
     take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
@@ -217,13 +222,15 @@ fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {
     settings.inputs.iter().map(|input| Root::open(input, false)).collect()
 }
 
-fn start_devices(settings: &JobSettings) -> Result<Option<Arc<DevicePool>>, JobError> {
-    let inference = &settings.inference;
-    if !inference.enabled {
+fn start_devices(settings: &JobSettings) -> Result<Option<Devices>, JobError> {
+    let InferenceSettings { enabled, devices, model, limits, .. } = &settings.inference;
+    if !enabled {
         return Ok(None);
     }
-    let placement = Placement::detect(inference.devices.as_deref(), settings.workers)?;
-    Ok(Some(Arc::new(DevicePool::start(&inference.model, placement, inference.limits)?)))
+    let placement = Placement::detect(devices.as_deref(), settings.workers)?;
+    let texts = Arc::new(DevicePool::start(model, placement.clone(), *limits)?);
+    let judges = DevicePool::start_conversations(model, placement, *limits)?.map(Arc::new);
+    Ok(Some(Devices { texts, judges }))
 }
 
 fn start_workers(shared: &Arc<shared::Shared>) -> Result<(), JobError> {
@@ -253,7 +260,10 @@ pub fn check(settings: &JobSettings) -> Result<Vec<String>, JobError> {
     let mut plan = vec![format!("{} event files, {bytes} bytes", files.len()), output];
     plan.push(format!("{} workers, {} rows per epoch", settings.workers, settings.epoch_rows));
     match start_devices(settings)? {
-        Some(devices) => plan.push(format!("model {} on {:?}", devices.model_id(), devices.placement().devices())),
+        Some(Devices { texts, judges }) => {
+            plan.push(format!("model {} on {:?}", texts.model_id(), texts.placement().devices()));
+            plan.extend(judges.map(|judges| format!("quality of conversations by {}", judges.model_id())));
+        }
         None => plan.push("inference off: no text is scored".to_owned()),
     }
     Ok(plan)

@@ -10,16 +10,8 @@ use contactflow_schemas::windows::Windows;
 use contactflow_schemas::zone::Zone;
 use serde::{Deserialize, Serialize};
 
-use crate::sink::PublishedSettings;
-
-/// How tables are laid out in the store.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// One object per partition under a fixed key, replaced by one PUT, and a manifest per commit.
-    #[default]
-    Parquet,
-}
+pub use crate::sink::Layout;
+use crate::sink::{PublishedSettings, TableLayout};
 
 /// The model and where it runs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +62,9 @@ pub struct JobSettings {
     pub workers: usize,
     /// Layout of the tables.
     pub layout: Layout,
+    /// For how long layout `delta` keeps files that a commit replaced, for readers of earlier versions, s; 0 deletes them
+    /// at once.
+    pub retention_seconds: u64,
     /// Rows per minor epoch and reader: the step in which state is brought up to date.
     pub epoch_rows: u64,
     /// How often a following job looks for new files, ms.
@@ -106,7 +101,8 @@ impl Default for JobSettings {
             inputs: Vec::new(),
             output: String::new(),
             workers: 1,
-            layout: Layout::Parquet,
+            layout: Layout::default(),
+            retention_seconds: 3_600,
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
             keep_state: true,
@@ -187,6 +183,12 @@ impl JobSettings {
             problem: format!("expected an IANA time zone such as Europe/Berlin, found {:?}", self.kpi.time_zone),
         })?;
         Ok(Windows::new(zone))
+    }
+
+    /// Layout of the tables, and what goes with it.
+    pub fn table_layout(&self) -> TableLayout {
+        let retention_ms = i64::try_from(self.retention_seconds.saturating_mul(1_000)).unwrap_or(i64::MAX);
+        TableLayout { layout: self.layout, retention_ms }
     }
 
     /// The KPI tables to publish.

@@ -10,6 +10,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use contactflow_operators::as_of::AsOf;
 use contactflow_operators::cells::{ArrangedCells, CellTrace, RowTrace};
+use contactflow_operators::difference::TallyDiff;
 use contactflow_operators::epochs::Epoch;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::DimensionEvent;
@@ -56,6 +57,22 @@ struct WriteContext<'a> {
 trait View {
     /// Hands every changed partition over.
     fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError>;
+
+    /// How large its arrangement is; none where that is not counted.
+    fn size(&self) -> Option<ArrangedSize> {
+        None
+    }
+}
+
+/// How large the arrangement behind a KPI table is on this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArrangedSize {
+    /// The table.
+    pub table: Table,
+    /// Cells. Those by agent and channel are by team and queue too.
+    pub cells: u64,
+    /// Bytes of keys, times and tallies, without what the allocator and spare capacity add.
+    pub bytes: u64,
 }
 
 /// The tables of one worker.
@@ -93,6 +110,11 @@ impl Views {
     pub fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
         let context = WriteContext { model_id, as_of_ms: self.as_of_ms().unwrap_or(0) };
         self.views.iter_mut().try_for_each(|view| view.write(writer, &context))
+    }
+
+    /// How large the arrangements behind the KPI tables are.
+    pub fn sizes(&self) -> Vec<ArrangedSize> {
+        self.views.iter().filter_map(|view| view.size()).collect()
     }
 
     /// Adds a KPI table.
@@ -252,6 +274,23 @@ impl View for CellView {
         }
         Ok(())
     }
+
+    fn size(&self) -> Option<ArrangedSize> {
+        let mut trace = self.trace.borrow_mut();
+        let batches = trace.batches_through(Antichain::new().borrow()).unwrap_or_default();
+        let (mut cursor, storage) = cursor_list(batches);
+        let mut size = ArrangedSize { table: self.table, cells: 0, bytes: 0 };
+        while cursor.get_key(&storage).is_some() {
+            size.cells += 1;
+            // A key, and where its updates end.
+            size.bytes += (size_of::<Cell>() + size_of::<usize>()) as u64;
+            cursor.map_times(&storage, |_, diff| {
+                size.bytes += (size_of::<(Epoch, TallyDiff)>() + diff.0.packed_bytes()) as u64;
+            });
+            cursor.step_key(&storage);
+        }
+        Some(size)
+    }
 }
 
 /// Any other table: rows by day.
@@ -289,9 +328,9 @@ impl<D: ExchangeData> View for RowView<D> {
             let rows = self.day(day);
             let count = rows.len();
             let body = (self.encode)(rows, context.model_id)?;
-            let partition = match self.table {
-                Table::RejectedEvents | Table::Dimensions => Partition::undated(self.table, SHARD),
-                _ => Partition::of_day(self.table, day, SHARD),
+            let partition = match self.table.is_dated() {
+                true => Partition::of_day(self.table, day, SHARD),
+                false => Partition::undated(self.table, SHARD),
             };
             // A late event can move a cycle, and with it its rows, to another day.
             writer.write(partition, RowMoves::Unknown, count, body);

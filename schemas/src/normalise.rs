@@ -18,9 +18,11 @@ use crate::symbol::Symbol;
 
 mod dimensions;
 mod labels;
+mod values;
 
 use self::dimensions::dimension;
 use self::labels::label;
+use self::values::{integer, not_negative, parse_enum, quoted, required, required_symbol, symbol, text};
 
 /// A valid row: the narrow delivery and, where it carries a text that may be scored, that text.
 #[derive(Clone, Debug)]
@@ -162,50 +164,11 @@ fn check_types_and_hash(row: &impl Row) -> Result<u64, Problem> {
     Ok(hash)
 }
 
-fn text<R: Row>(row: &R, column: Column) -> Result<Option<Cow<'_, str>>, Problem> {
-    match row.get(column) {
-        RawValue::Null => Ok(None),
-        RawValue::Text(text) => Ok(Some(text)),
-        other => Err(Problem::new(Reason::BadType, column, format!("expected a text, found {}", other.describe()))),
-    }
-}
-
-fn required<R: Row>(row: &R, column: Column) -> Result<Cow<'_, str>, Problem> {
-    match text(row, column)? {
-        Some(text) if !text.is_empty() => Ok(text),
-        _ => Err(Problem::new(Reason::MissingField, column, "this column is required and is missing or empty")),
-    }
-}
-
-fn symbol<R: Row>(row: &R, column: Column) -> Result<Option<Symbol>, Problem> {
-    Ok(text(row, column)?.filter(|text| !text.is_empty()).map(|text| Symbol::new(&text)))
-}
-
-fn integer(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
-    match row.get(column) {
-        RawValue::Null => Ok(None),
-        RawValue::Int(number) => Ok(Some(number)),
-        value @ RawValue::Float(number) if value.fits(column.kind()) => Ok(Some(number as i64)),
-        other => Err(Problem::new(Reason::BadType, column, format!("expected an integer, found {}", other.describe()))),
-    }
-}
-
 fn is_retract(row: &impl Row) -> Result<bool, Problem> {
     match text(row, Column::Op)?.as_deref() {
         None | Some("" | "assert") => Ok(false),
         Some("retract") => Ok(true),
         Some(_) => Err(Problem::new(Reason::UnknownEnum, Column::Op, "expected assert or retract")),
-    }
-}
-
-/// A name for a message: quoted where it looks like one, for it may be a text in the wrong column.
-fn quoted(name: &str) -> String {
-    const NAME_BYTES_MAX: usize = 60;
-    let is_name = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if is_name && name.len() <= NAME_BYTES_MAX {
-        format!("{name:?}")
-    } else {
-        format!("that is written with these {} characters", name.chars().count())
     }
 }
 
@@ -257,21 +220,6 @@ fn ingest_time(row: &impl Row) -> Result<Option<TimeMs>, Problem> {
             Column::IngestTime,
             "expected RFC 3339 with an offset or integer milliseconds",
         )),
-    }
-}
-
-fn required_symbol(row: &impl Row, column: Column) -> Result<Symbol, Problem> {
-    required(row, column).map(|text| Symbol::new(&text))
-}
-
-fn parse_enum<T>(row: &impl Row, column: Column, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, Problem> {
-    match text(row, column)? {
-        None => Ok(None),
-        Some(name) if name.is_empty() => Ok(None),
-        Some(name) => parse(&name).map(Some).ok_or_else(|| {
-            let message = format!("the event model has no {} {}", column.name(), quoted(&name));
-            Problem::new(Reason::UnknownEnum, column, message)
-        }),
     }
 }
 
@@ -344,18 +292,6 @@ fn segment(row: &impl Row, step: SegmentStep) -> Result<Body, Problem> {
         agent: symbol(row, Column::AgentId)?,
         duration_ms: not_negative(row, Column::DurationMs)?,
     })
-}
-
-/// A whole number of milliseconds, 0 or more.
-fn not_negative(row: &impl Row, column: Column) -> Result<Option<i64>, Problem> {
-    // Beyond a century nothing is meant, and sums stay far from overflowing.
-    const LONGEST_MS: i64 = 100 * 366 * 86_400_000;
-    match integer(row, column)? {
-        Some(value) if !(0..=LONGEST_MS).contains(&value) => {
-            Err(Problem::new(Reason::OutOfRange, column, "expected milliseconds from 0 up to a century"))
-        }
-        value => Ok(value),
-    }
 }
 
 /// The masked text, and what is kept of it: the hash of the masked text, the length of the text as it came.

@@ -60,6 +60,11 @@ impl Table {
         matches!(self, Self::Commits | Self::Restatements)
     }
 
+    /// True for tables that are cut by day, with the partition column `date`.
+    pub fn is_dated(self) -> bool {
+        !matches!(self, Self::RejectedEvents | Self::Dimensions | Self::Restatements | Self::Commits)
+    }
+
     /// The folder below the root.
     pub fn name(self) -> &'static str {
         match self {

@@ -49,6 +49,9 @@ impl Heads for FakeModel {
         let weight = text.chars().map(|letter| letter as i32).sum::<i32>();
         let (negative, neutral) = (weight * 37 % 6_000, weight * 11 % 4_000);
         let (anger, joy, optimism) = (weight * 13 % 3_000, weight * 7 % 3_000, weight * 3 % 3_000);
+        let mut emotion = [anger, joy, optimism, 10_000 - anger - joy - optimism];
+        // The rest is the largest: let it be each of them.
+        emotion.rotate_left(weight as usize % 4);
         match text {
             PENDING => Answer::Pending,
             FAILING => Answer::Failed,
@@ -56,7 +59,7 @@ impl Heads for FakeModel {
                 negative,
                 neutral,
                 positive: 10_000 - negative - neutral,
-                emotion: (weight % 5 != 0).then_some([anger, joy, optimism, 10_000 - anger - joy - optimism]),
+                emotion: (weight % 5 != 0).then_some(emotion),
                 offensive: (weight % 4 != 0).then_some(weight * 101 % 10_001),
                 intent: (weight % 6 != 0).then_some((INTENTS[weight as usize % INTENTS.len()], weight % 10_001)),
             }),

@@ -34,6 +34,9 @@ impl Product {
             inputs: inputs.iter().map(|input| input.display().to_string()).collect(),
             output: output.display().to_string(),
             workers: options.workers,
+            layout: options.layout,
+            // A plain listing is the tables.
+            retention_seconds: 0,
             poll_interval_ms: POLL_MS,
             kpi_tables: options.kpi_tables.clone(),
             kpi: KpiRules { time_zone: options.time_zone.clone(), ..KpiRules::default() },

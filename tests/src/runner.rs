@@ -4,6 +4,7 @@ use crate::model::Tables;
 use crate::oracle::{Line, Row};
 use crate::tables::read_tables;
 use anyhow::Result;
+use contactflow::settings::Layout;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tempfile::TempDir;
@@ -22,6 +23,8 @@ pub struct RunOptions {
     pub kpi_tables: Vec<String>,
     /// IANA time zone of the windows.
     pub time_zone: String,
+    /// Layout of the tables.
+    pub layout: Layout,
     /// Run once per file over the same output, each time with one file more, instead of once over all of them.
     pub file_by_file: bool,
 }
@@ -33,6 +36,7 @@ impl Default for RunOptions {
             epoch_rows: None,
             kpi_tables: Vec::new(),
             time_zone: "UTC".to_owned(),
+            layout: Layout::default(),
             file_by_file: false,
         }
     }

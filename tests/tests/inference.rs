@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use contactflow::ingest::IngestProgress;
+use contactflow::job::Devices;
 use contactflow::run::{JobError, Mode, RunSummary, Stop, run_with};
 use contactflow::settings::JobSettings;
 use contactflow_inference::{DevicePool, DeviceScorer, Placement, PoolLimits};
@@ -45,14 +46,15 @@ impl DeviceScorer for Fake {
     }
 }
 
-fn pool(gate: Option<Receiver<()>>) -> Result<Option<Arc<DevicePool>>, JobError> {
+fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
     let gate = gate.map(|gate| Arc::new(Mutex::new(gate)));
     let limits = PoolLimits { batch_texts: 8, ..PoolLimits::default() };
     let load = |_| {
         let fake = Fake { gate: gate.clone() };
         move || Ok(("fake".to_owned(), fake))
     };
-    Ok(Some(Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, limits, load)?)))
+    let texts = Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, limits, load)?);
+    Ok(Some(Devices { texts, judges: None }))
 }
 
 /// A customer's message of a conversation of its own, as a line.
@@ -71,10 +73,7 @@ fn settings(input: &Path, output: &Path) -> JobSettings {
     Product::settings(&[input.to_owned()], output, &options)
 }
 
-fn once(
-    settings: &JobSettings,
-    devices: impl FnOnce() -> Result<Option<Arc<DevicePool>>, JobError>,
-) -> Result<RunSummary> {
+fn once(settings: &JobSettings, devices: impl FnOnce() -> Result<Option<Devices>, JobError>) -> Result<RunSummary> {
     let (progress, stop) = (Arc::new(IngestProgress::default()), Stop::default());
     Ok(run_with(settings, Mode::Once, &progress, &stop, |_| devices())?)
 }

@@ -1,11 +1,12 @@
 //! How long one late event takes to reach every table: from feeding it until the dataflow's probe has passed it. Also
-//! what a conversation costs in memory.
+//! what conversations and cells cost in memory.
 //!
 //! One worker, the stages of the job without files, texts and commits: `late_event [CONVERSATIONS] [REPEATS]`.
 
 use std::process::ExitCode;
 use std::time::Duration;
 
+use contactflow::views::ArrangedSize;
 use contactflow_benches::Story;
 use contactflow_benches::late_event::{Measured, measure};
 use contactflow_operators::conversation::{History, order};
@@ -37,8 +38,20 @@ fn packed_bytes_per_event() -> usize {
     History::pack(&events).bytes() / events.len()
 }
 
+/// Cells per KPI table, the largest first, and what they take.
+fn print_arranged(mut arranged: Vec<ArrangedSize>) {
+    arranged.sort_by_key(|size| std::cmp::Reverse(size.bytes));
+    println!("{:<26} {:>10} {:>12} {:>14}", "cells of", "cells", "KiB", "bytes per cell");
+    for ArrangedSize { table, cells, bytes } in &arranged {
+        println!("{:<26} {cells:>10} {:>12} {:>14}", table.name(), bytes >> 10, bytes / (*cells).max(1));
+    }
+    let sum = |of: fn(&ArrangedSize) -> u64| arranged.iter().map(of).sum::<u64>();
+    let (cells, bytes) = (sum(|size| size.cells), sum(|size| size.bytes));
+    println!("{:<26} {cells:>10} {:>12} {:>14}", "all", bytes >> 10, bytes / cells.max(1));
+}
+
 fn print_report(conversations: u64, measured: Measured) {
-    let Measured { load, state_bytes, mut latencies, conversations_evaluated, cells_changed } = measured;
+    let Measured { load, state_bytes, arranged, mut latencies, conversations_evaluated, cells_changed } = measured;
     latencies.sort_unstable();
     let ms = |latency: Duration| latency.as_secs_f64() * 1_000.0;
     let (median, greatest) = (latencies[latencies.len() / 2], latencies[latencies.len() - 1]);
@@ -49,6 +62,7 @@ fn print_report(conversations: u64, measured: Measured) {
         state_bytes / conversations,
         packed_bytes_per_event(),
     );
+    print_arranged(arranged);
     println!(
         "one late event: median {:.3} ms, max {:.3} ms over {} repeats ({conversations_evaluated} conversations looked at, \
          {cells_changed} cells changed in all)",

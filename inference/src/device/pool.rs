@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use contactflow_schemas::prediction::{Request, TextRequest};
+use contactflow_schemas::prediction::{ConversationRequest, Request, TextRequest};
 use serde::{Deserialize, Serialize};
+use tch::Device;
 
 use crate::config::ModelConfig;
+use crate::conversation::ConversationScorer;
 use crate::device::handle::DeviceHandle;
 use crate::device::placement::{Placement, cores};
 use crate::device::thread::{Message, Shared, run};
@@ -61,6 +63,31 @@ impl DevicePool {
             let (config, device) = (config.clone(), devices[index]);
             move || Scorer::load(&config, device).map(|scorer| (format!("{}-{profile}", scorer.model_id()), scorer))
         })
+    }
+}
+
+impl DevicePool<ConversationRequest> {
+    /// Loads the conversation head of `config` on every device of `placement` and starts their threads; none when there
+    /// is no head for the multilingual encoder, or no such encoder.
+    ///
+    /// # Errors
+    /// As [`DevicePool::start`].
+    pub fn start_conversations(config: &ModelConfig, placement: Placement, limits: PoolLimits) -> Result<Option<Self>> {
+        // Heads are small: the first is loaded here too, to know whether there is one.
+        if ConversationScorer::load(config, Device::Cpu)?.is_none() {
+            return Ok(None);
+        }
+        let devices = placement.devices().to_vec();
+        let profile = NumericProfile::of_all(&devices, config.precision)?;
+        let pool = Self::start_with(placement, limits, |index| {
+            let (config, device) = (config.clone(), devices[index]);
+            let gone = || InferenceError::Config("the conversation head is gone".to_owned());
+            move || {
+                let scorer = ConversationScorer::load(&config, device)?.ok_or_else(gone)?;
+                Ok((format!("{}-{profile}", scorer.model_id()), scorer))
+            }
+        })?;
+        Ok(Some(pool))
     }
 }
 

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 
 use crate::error::{InferenceError, Result};
@@ -35,10 +36,15 @@ impl LabelledText {
 /// # Errors
 /// The file cannot be read, or a line is no object with `text` and `label`: the error names the line, not the text.
 pub fn read_labelled(path: &Path) -> Result<Vec<LabelledText>> {
+    read_rows(path, "an object with the strings text and label")
+}
+
+/// The lines of a file as JSON values of a type, which `expected` describes in errors.
+pub(crate) fn read_rows<T: DeserializeOwned>(path: &Path, expected: &str) -> Result<Vec<T>> {
     let unreadable = |source| InferenceError::Read {
         path: path.to_owned(),
         source,
-        hint: "labelled data is NDJSON, plain or .gz, with the fields text, label and lang",
+        hint: "labelled data is NDJSON, plain or .gz: text, label and lang, or turns of role, text and label",
     };
     let file = File::open(path).map_err(unreadable)?;
     let gzipped = path.extension().is_some_and(|extension| extension == "gz");
@@ -54,7 +60,7 @@ pub fn read_labelled(path: &Path) -> Result<Vec<LabelledText>> {
         let row = serde_json::from_str(&line).map_err(|error| {
             let (category, column) = (error.classify(), error.column());
             InferenceError::Labels(format!(
-                "{} line {}: expected an object with the strings text and label ({category:?} error at column {column})",
+                "{} line {}: expected {expected} ({category:?} error at column {column})",
                 path.display(),
                 index + 1
             ))

@@ -11,6 +11,7 @@ mod lbfgs;
 mod lexical;
 mod metrics;
 mod options;
+mod satisfaction;
 mod train;
 
 use serde::Serialize;
@@ -20,6 +21,10 @@ pub use evaluate::{EvaluateOptions, evaluate};
 pub use labels::{LabelledText, read_labelled};
 pub use metrics::{ClassMetrics, ClassificationReport};
 pub use options::{LexicalOptions, TrainOptions};
+pub use satisfaction::{
+    SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport,
+    evaluate_satisfaction, train_satisfaction,
+};
 pub use train::{TrainReport, train, train_rows};
 
 /// What training or evaluation is doing, for a progress bar.
@@ -41,6 +46,17 @@ pub enum Progress {
         /// The last one, unless training stops early.
         epochs_max: u32,
         /// How the epoch went.
+        figures: EpochFigures,
+    },
+    /// An epoch of one of the networks of a conversation head is over.
+    NetworkEpoch {
+        /// This network, from 0.
+        network: usize,
+        /// All networks.
+        networks: usize,
+        /// The last epoch, unless training stops early.
+        epochs_max: u32,
+        /// How the epoch went; the validation part is the fold that the network does not learn from.
         figures: EpochFigures,
     },
 }

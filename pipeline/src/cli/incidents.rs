@@ -13,6 +13,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::{CliError, say};
 use crate::generate::{Incident, IncidentKind, Truth};
+use crate::sink::last_commit;
 use crate::store::Root;
 
 /// Score from which a window counts as anomalous: at the bounds of the normal range.
@@ -148,13 +149,18 @@ fn alarms_of(batch: &RecordBatch) -> Result<Vec<Alarm>, CliError> {
     Ok((0..batch.num_rows()).filter(|&row| score.value(row) >= THRESHOLD).map(alarm).collect())
 }
 
+/// The rows of a table as of the last commit.
 fn read_table(root: &Root, table: Table) -> Result<Vec<RecordBatch>, CliError> {
     let mut batches = Vec::new();
-    for object in root.list(&root.at(table.name()))? {
+    let commit = last_commit(root, &root.url).map_err(|error| CliError::failure(error.to_string()))?;
+    let commit =
+        commit.ok_or_else(|| CliError::configuration(format!("{} holds no commit of contactflow", root.url)))?;
+    let files = commit.files.iter().filter(|file| file.table == table.name());
+    for path in files.map(|file| root.at(&file.path)) {
         let unreadable = |error: &dyn std::fmt::Display| {
-            CliError::failure(format!("{} cannot be read: {error}", root.name_of(&object.location)))
+            CliError::failure(format!("{} cannot be read: {error}", root.name_of(&path)))
         };
-        let reader = ParquetRecordBatchReaderBuilder::try_new(root.get(&object.location)?)
+        let reader = ParquetRecordBatchReaderBuilder::try_new(root.get(&path)?)
             .and_then(ParquetRecordBatchReaderBuilder::build)
             .map_err(|error| unreadable(&error))?;
         for batch in reader {

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{CliError, say};
 use crate::ingest::IngestProgress;
 use crate::run::{Mode, RunSummary, Stop};
-use crate::settings::JobSettings;
+use crate::settings::{JobSettings, Layout};
 
 /// `on` or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,8 +24,8 @@ pub(super) enum Switch {
 /// Layouts the command line knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum LayoutArg {
-    Parquet,
     Delta,
+    Parquet,
 }
 
 /// Settings shared by the commands about a job.
@@ -52,7 +52,7 @@ struct JobArgs {
     /// Devices of the model, such as cpu or cuda:0,cuda:1 (worker i uses device i mod n)
     #[arg(long)]
     devices: Option<String>,
-    /// How long replaced files are kept; layout parquet replaces files in place, so only 0 is possible
+    /// How long layout delta keeps replaced files for readers of earlier versions; 0 deletes them at once
     #[arg(long, value_name = "SECONDS")]
     retention: Option<u64>,
 }
@@ -87,14 +87,12 @@ impl JobArgs {
             Some(path) => JobSettings::read(path).map_err(CliError::configuration)?,
             None => JobSettings::default(),
         };
-        if self.layout == Some(LayoutArg::Delta) {
-            let message = "--layout delta is not there yet; use --layout parquet, which every reader lists as it is";
-            return Err(CliError::configuration(message));
-        }
-        if self.retention.is_some_and(|seconds| seconds > 0) {
-            let message = "--retention: layout parquet replaces files in place, so nothing old is kept; use 0";
-            return Err(CliError::configuration(message));
-        }
+        settings.layout = match self.layout {
+            Some(LayoutArg::Delta) => Layout::Delta,
+            Some(LayoutArg::Parquet) => Layout::Parquet,
+            None => settings.layout,
+        };
+        settings.retention_seconds = self.retention.unwrap_or(settings.retention_seconds);
         if !self.input.is_empty() {
             settings.inputs = self.input;
         }

@@ -2,6 +2,7 @@
 
 mod curve;
 mod report;
+mod satisfaction;
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +28,8 @@ enum HeadArg {
     Tone,
     /// any labels; the built-in head has the 77 of banking77
     Intent,
+    /// 0 dissatisfied, 1 neutral, 2 satisfied, after every turn of a conversation (multilingual encoder)
+    Satisfaction,
 }
 
 /// Languages that have an encoder.
@@ -169,6 +172,7 @@ fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
         HeadArg::Emotion => Ok(HeadName::Emotion),
         HeadArg::Offensive => Ok(HeadName::Offensive),
         HeadArg::Intent => Ok(HeadName::Intent),
+        HeadArg::Satisfaction => Err(explain(InferenceError::Config("satisfaction is no head of texts".to_owned()))),
         HeadArg::Tone => {
             let rows = inputs.first().map_or_else(|| Ok(Vec::new()), |path| read_labelled(path)).map_err(explain)?;
             let label = rows.first().map(|row| row.label.as_str()).unwrap_or_default();
@@ -181,7 +185,10 @@ fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
 }
 
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
-    let head = head(args.head, &args.input)?;
+    let head = match args.head {
+        HeadArg::Satisfaction => return satisfaction::train(args),
+        text_head => head(text_head, &args.input)?,
+    };
     let language = args.language.language();
     let shipped = TrainOptions::shipped(head, language);
     let lexical = match (args.lexical_inverse_penalty, shipped.lexical) {
@@ -233,7 +240,10 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
 }
 
 pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
-    let head = head(args.head, &args.input)?;
+    let head = match args.head {
+        HeadArg::Satisfaction => return satisfaction::evaluate(args),
+        text_head => head(text_head, &args.input)?,
+    };
     let language = args.language.map(LanguageArg::language);
     let options = EvaluateOptions {
         model: model(args.encoder.as_deref(), language.unwrap_or(Language::En)),
@@ -303,6 +313,13 @@ fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, Inf
             bar.set_message(format!("epochs, loss {loss:.4}, validation macro-F1 {macro_f1:.4}"));
             let validation_loss = figures.validation_loss;
             tracing::info!(epoch = figures.epoch, training_loss = loss, validation_loss, macro_f1, "epoch finished");
+        }
+        Progress::NetworkEpoch { network, networks, epochs_max, figures } => {
+            bar.set_length(networks as u64 * u64::from(epochs_max));
+            bar.set_position(network as u64 * u64::from(epochs_max) + u64::from(figures.epoch));
+            let (loss, validation_loss) = (figures.training_loss, figures.validation_loss);
+            bar.set_message(format!("epochs, loss {loss:.4}, on the fold left out {validation_loss:.4}"));
+            tracing::info!(network, epoch = figures.epoch, training_loss = loss, validation_loss, "epoch finished");
         }
     });
     bar.finish_and_clear();

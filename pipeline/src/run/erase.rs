@@ -24,7 +24,7 @@ use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{Committer, Objects, forget_events};
+use crate::sink::{Committer, Objects, TableLayout};
 use crate::state::{Edit, STATE, StateError, StateFile, StateKind, read_rows, rewrite};
 use crate::store::Root;
 
@@ -82,7 +82,7 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
         return Err(JobError::NoCommit { root: url });
     }
     let causes = Causes::default();
-    let committer = Committer::open(Arc::clone(&objects), &url, &writer_id(), &[])?;
+    let committer = Committer::open(Arc::clone(&objects), &url, TableLayout::of_root(&*objects)?, &writer_id(), &[])?;
     let previous = committer.previous().cloned().unwrap_or_else(|| unreachable!("a commit was found a moment ago"));
     let Some(state) = previous.state.clone() else { return Err(JobError::NoState { root: url }) };
     crate::state::delete_orphans(&objects, &state)?;
@@ -110,7 +110,7 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
         receipt.commit = commit.commit;
         receipt.table_files = (commit.files_written + commit.files_removed) as u64;
     }
-    receipt.restatement_files = forget_events(&*objects, &found.names)? as u64;
+    receipt.restatement_files = shared.forget_events(&found.names)? as u64;
     receipt.erased_at_ms = super::shared::wall_clock_ms();
     receipt.scan = scan(&*objects, contact)?;
     let body = serde_json::to_vec(&receipt).map_err(|error| StateError::Encode(error.to_string()))?;

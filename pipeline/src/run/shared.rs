@@ -285,6 +285,14 @@ impl Shared {
         Ok(())
     }
 
+    /// Takes events out of what restatements name as causes; tells how many files named any.
+    pub(super) fn forget_events(&self, events: &HashSet<(String, String)>) -> Result<usize, JobError> {
+        match &mut self.ledger().target {
+            Target::Commit(committer) => Ok(committer.forget_events(events)?),
+            Target::Compare(_) => Ok(0),
+        }
+    }
+
     pub(super) fn summary(&self, elapsed: Duration) -> Result<RunSummary, JobError> {
         let mut ledger = self.ledger();
         if let Some(error) = ledger.failure.take() {

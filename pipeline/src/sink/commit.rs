@@ -1,29 +1,23 @@
-//! The commit protocol of layout `parquet`: one object per partition and shard under a fixed key, replaced by one PUT,
-//! and a manifest per commit.
+//! The commit protocol, in the steps that both layouts have; what they do in each is in [`layout`](super::layout).
 //!
 //! Invariants:
 //! 1. One job writes below a root: the holder of the [`fence`]. It is checked before a commit touches anything and again
-//!    before the manifest.
+//!    before the tables are published.
 //! 2. A commit is done when its manifest is there. The manifest of commit n is created only where there is none, so
 //!    commit n has one writer. Whatever stops a commit before that, the manifest of commit n − 1 stays the newest, and
 //!    the next attempt, of this job or a restarted one, converges: every step may be repeated.
-//! 3. Order: files that only lost rows, deletes, all other files, restatements, manifest, row of `commits`. Together
-//!    with [`RowMoves`] this keeps a row from being in two files at any moment. Between two PUTs a plain listing may see
-//!    one partition before and another after the commit; readers that need one picture read the files of a manifest.
+//! 3. Order: data files, restatements and what publishes them, manifest, row of `commits`, clean-up.
 //! 4. A file is left alone only when its content is *known*: this job wrote it in a finished commit, or the last
 //!    manifest names the same content and the version the store lists today. So files of an unfinished commit, of a
 //!    zombie or edited by hand are written anew by the first commit of the next run.
-//! 5. The first commit of a run holds the whole state. Data files that it does not name are deleted.
+//! 5. The first commit of a run holds the whole state. Data files that it does not name are no part of the tables.
 //! 6. Nothing is written below a root that holds data files but was never claimed by this program.
-//!
-//! What remains: a zombie that passes the fence check and is paused just before a PUT can still finish the requests it
-//! has begun, since an unconditional PUT cannot be called back. Invariant 4 repairs those files at the next start; a
-//! file of `restatements` that it replaces stays as it is.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::windows::Windows;
@@ -32,11 +26,15 @@ use super::encode::CommitRow;
 use super::error::CommitError;
 use super::fence::{self, Claim};
 use super::head::{self, Head};
-use super::history::{missing_rows, put_restatements, put_rows, row_of};
+use super::history::{forget_events, missing_rows, row_of};
+use super::layout::{
+    Change as FileChange, DeltaTables, FixedKeys, Holder, Layout, Publication, TableFiles, TableLayout, Written,
+};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, PublishedSettings, SourceFile};
-use super::objects::{Objects, Tag, in_parallel};
+use super::objects::Objects;
 use super::restate::{Change, Restated, Restater};
-use super::stage::{PartitionWriter, RowMoves, Staged};
+use super::root_record::RootRecord;
+use super::stage::{PartitionWriter, Staged};
 use crate::state::StateFile;
 
 /// Manifests that are kept, the newest included.
@@ -87,10 +85,9 @@ pub struct Committer {
     inputs: Vec<String>,
     claim: Claim,
     previous: Option<Manifest>,
-    /// Files of the last commit, by path.
+    /// Files of the last commit, by slot.
     live: BTreeMap<String, FileEntry>,
-    /// Data files that may be in the store: those listed at the start and every one written since.
-    present: BTreeSet<String>,
+    tables: Box<dyn TableFiles>,
     writer: PartitionWriter,
     /// No commit of this run is done: the stage is to hold the whole state.
     is_first: bool,
@@ -115,24 +112,41 @@ impl Committer {
     pub fn open(
         objects: Arc<dyn Objects>,
         root_url: &str,
+        tables: TableLayout,
         writer_id: &str,
         inputs: &[String],
     ) -> Result<Self, CommitError> {
+        let TableLayout { layout, retention_ms } = tables;
         let was_claimed = !fence::generations(&*objects)?.is_empty();
-        let head = Head::read(&*objects, root_url)?;
+        let head = Head::read(&*objects, root_url, layout)?;
+        let record = RootRecord::admit(&*objects, root_url, layout, head.manifest.is_some())?;
         head.admit(root_url, was_claimed, inputs)?;
         let claim = fence::claim(&*objects, root_url, writer_id)?;
+        let record = match record {
+            Some(record) => record,
+            None => RootRecord::create(&*objects, root_url, layout, &claim)?,
+        };
         // The last holder may have committed until the claim.
-        let Head { manifest, data, .. } = Head::read(&*objects, root_url)?;
+        let Head { manifest, data, logs, .. } = Head::read(&*objects, root_url, layout)?;
 
-        let live = manifest.as_ref().map(Manifest::by_path).unwrap_or_default();
+        let live = manifest.as_ref().map(Manifest::by_slot).unwrap_or_default();
+        let known = head::known(&live, &data);
+        let listed = data.into_iter().map(|file| file.name);
+        let tables: Box<dyn TableFiles> = match layout {
+            Layout::Parquet => Box::new(FixedKeys::new(listed)),
+            Layout::Delta => {
+                let holder = Holder { root_id: record.root_id, root_url: root_url.to_owned(), claim: claim.clone() };
+                Box::new(DeltaTables::open(&*objects, holder, retention_ms, listed, &logs)?)
+            }
+        };
         let mut inputs = inputs.to_vec();
         inputs.sort_unstable();
         inputs.dedup();
-        let missing_rows = missing_rows(&*objects, root_url, manifest.as_ref())?;
+        let has_row = |commit| tables.has_row(&*objects, commit);
+        let missing_rows = missing_rows(&*objects, root_url, manifest.as_ref(), has_row)?;
         Ok(Self {
-            writer: PartitionWriter::new(head::known(&live, &data)),
-            present: data.into_iter().map(|file| file.name).collect(),
+            writer: PartitionWriter::new(layout, known),
+            tables,
             root_url: root_url.to_owned(),
             objects,
             inputs,
@@ -166,9 +180,9 @@ impl Committer {
         self.previous.as_ref()
     }
 
-    /// A file of the last commit.
-    pub fn live_file(&self, path: &str) -> Option<&FileEntry> {
-        self.live.get(path)
+    /// A file of the last commit, by [slot](FileEntry::slot).
+    pub fn live_file(&self, slot: &str) -> Option<&FileEntry> {
+        self.live.get(slot)
     }
 
     /// Fails when another job holds the root, so that a job without anything to commit ends too.
@@ -195,26 +209,39 @@ impl Committer {
         self.adopt_attempt()?;
         let mut files = self.state_to_commit();
         let bodies = self.writer.lock().bodies.clone();
-        let removed: Vec<String> = self.present.iter().filter(|path| !files.contains_key(*path)).cloned().collect();
         let restated = self.restate(&files, &bodies);
 
         // From here to the end the store may hold anything between the two commits.
         let is_uncertain = std::mem::replace(&mut self.is_uncertain, true);
         self.was_attempted = true;
-        let tags = self.change_files(&bodies, &removed, is_uncertain)?;
-        for (path, file) in &mut files {
-            file.tag = match tags.get(path) {
+        self.writer.lock().known.retain(|slot, _| files.contains_key(slot) && !bodies.contains_key(slot));
+        let change = FileChange { live: &self.live, files: &files, bodies: &bodies, is_uncertain };
+        let Written { tags, removed } = self.tables.write(&*objects, change)?;
+        for (slot, file) in &mut files {
+            file.tag = match tags.get(slot) {
                 Some(tag) => tag.clone(),
-                None => self.live.get(path).and_then(|file| file.tag.clone()),
+                None => self.live.get(slot).and_then(|file| file.tag.clone()),
             };
         }
         fence::check(&*objects, &self.root_url, &self.claim)?;
-        let mut manifest = self.manifest(input, &files, bodies.keys(), removed, restated.cells);
-        put_restatements(&*objects, manifest.commit, &restated.rows, is_uncertain)?;
+        let written = bodies.keys().filter_map(|slot| files.get(slot)).map(|file| file.path.clone()).collect();
+        let mut manifest = self.manifest(input, &files, written, removed, restated.cells);
+        let publish = |committer: &mut Self, manifest: &Manifest| {
+            let change = FileChange { live: &committer.live, files: &files, bodies: &bodies, is_uncertain };
+            let publication = Publication {
+                commit: manifest.commit,
+                previous: committer.previous.as_ref().map_or(0, |previous| previous.commit),
+                committed_at_ms: manifest.committed_at_ms,
+                change,
+                restatements: &restated.rows,
+            };
+            committer.tables.publish(&*objects, &publication)
+        };
+        publish(self, &manifest)?;
         while let Some(standing) = self.put_manifest(&manifest)? {
             manifest.commit = standing.commit + 1;
             self.follow(standing);
-            put_restatements(&*objects, manifest.commit, &restated.rows, is_uncertain)?;
+            publish(self, &manifest)?;
         }
         Ok(self.finish(manifest, files))
     }
@@ -229,7 +256,7 @@ impl Committer {
         // Another's is told apart where this attempt would create its own.
         let standing = head::read_manifest(&*self.objects, &self.root_url, &path)?;
         if let Some(standing) = standing.filter(|standing| self.is_ours(standing)) {
-            self.live = standing.by_path();
+            self.live = standing.by_slot();
             self.follow(standing);
             if let Some(restater) = &mut self.restater {
                 restater.forget();
@@ -259,58 +286,22 @@ impl Committer {
             return stage.entries.clone();
         }
         let mut files = self.live.clone();
-        files.retain(|path, _| !stage.emptied.contains(path));
+        files.retain(|slot, _| !stage.emptied.contains(slot));
         files.extend(stage.entries.clone());
         files
     }
 
-    /// Writes and deletes files in the order of invariant 3; the versions of those written.
-    fn change_files(
-        &mut self,
-        bodies: &BTreeMap<String, Staged>,
-        removed: &[String],
-        is_uncertain: bool,
-    ) -> Result<BTreeMap<String, Tag>, CommitError> {
-        let moves = |staged: &Staged| match staged.moves {
-            Some(_) if is_uncertain => RowMoves::Unknown,
-            // Rows that cannot move: any place in the order is right.
-            None => RowMoves::NoneOut,
-            Some(moves) => moves,
-        };
-        let (first, last): (Vec<_>, Vec<_>) = bodies.iter().partition(|(_, staged)| moves(staged) == RowMoves::NoneIn);
-        let replaced = last.iter().filter(|(_, staged)| moves(staged) == RowMoves::Unknown).map(|(path, _)| *path);
-        let replaced = replaced.filter(|path| self.present.contains(*path));
-        let deleted: Vec<&String> = removed.iter().chain(replaced).collect();
-
-        let mut stage = self.writer.lock();
-        for path in bodies.keys().chain(removed) {
-            stage.known.remove(path);
-        }
-        drop(stage);
-        self.present.extend(bodies.keys().cloned());
-        let objects = &*self.objects;
-        let put = |&(path, staged): &(&String, &Staged)| {
-            objects.put(path, staged.body.clone()).map(|tag| (path.clone(), tag))
-        };
-        let mut tags = in_parallel(&first, put)?;
-        in_parallel(&deleted, |path| objects.delete(path))?;
-        tags.extend(in_parallel(&last, put)?);
-        for path in removed {
-            self.present.remove(path);
-        }
-        Ok(tags.into_iter().collect())
-    }
-
-    fn manifest<'a>(
+    fn manifest(
         &self,
         input: CommitInput,
         files: &BTreeMap<String, FileEntry>,
-        written: impl Iterator<Item = &'a String>,
+        mut written: Vec<String>,
         removed: Vec<String>,
         restated_cells: u64,
     ) -> Manifest {
         let CommitInput { epoch, as_of_ms, committed_at_ms, computed_at, mut sources, settings, state } = input;
         sources.sort_unstable();
+        written.sort_unstable();
         let mut inputs = self.inputs.clone();
         if let Some(previous) = self.previous.as_ref().filter(|_| state.is_some()) {
             inputs.extend(previous.inputs_missing_in(&self.inputs));
@@ -328,7 +319,7 @@ impl Committer {
             inputs,
             sources,
             files: files.values().cloned().collect(),
-            written: written.cloned().collect(),
+            written,
             removed,
             restated_cells,
             settings: Some(settings),
@@ -357,7 +348,7 @@ impl Committer {
     /// Makes what was handed over the state of the last commit.
     fn finish(&mut self, manifest: Manifest, files: BTreeMap<String, FileEntry>) -> CommitSummary {
         let mut stage = self.writer.lock();
-        stage.known = files.iter().map(|(path, file)| (path.clone(), file.sha256.clone())).collect();
+        stage.known = files.iter().map(|(slot, file)| (slot.clone(), file.sha256.clone())).collect();
         stage.entries.clear();
         stage.bodies.clear();
         stage.emptied.clear();
@@ -376,6 +367,7 @@ impl Committer {
         }
         let row = row_of(&manifest);
         self.follow(manifest);
+        self.tables.clean_up(&*self.objects, row.committed_at_ms);
         CommitSummary {
             commit: row.commit as u64,
             files_live: self.live.len(),
@@ -390,7 +382,35 @@ impl Committer {
     /// Makes `manifest` the last commit and writes the history, which may lag behind but never fails a commit.
     fn follow(&mut self, manifest: Manifest) {
         self.missing_rows.push(row_of(&manifest));
-        put_rows(&*self.objects, &mut self.missing_rows);
+        self.put_rows();
         self.previous = Some(manifest);
+    }
+
+    /// Writes rows of commits, oldest first, and leaves those that could not be written. The commits themselves are done,
+    /// so a failure is no error of them.
+    fn put_rows(&mut self) {
+        let mut written = 0;
+        for row in &self.missing_rows {
+            if let Err(error) = self.tables.put_row(&*self.objects, row) {
+                tracing::warn!(commit = row.commit, %error, "rows of table commits are missing until the next commit");
+                break;
+            }
+            written += 1;
+        }
+        self.missing_rows.drain(..written);
+    }
+
+    /// Takes events, given as `(source, event_id)`, out of what `restatements` name as causes; returns how many files named
+    /// any. What a value was before stays: it names nobody.
+    ///
+    /// # Errors
+    /// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
+    pub fn forget_events(&mut self, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
+        fence::check(&*self.objects, &self.root_url, &self.claim)?;
+        let Some(previous) = &self.previous else { return Ok(0) };
+        let edit = |name: &str, body: &Bytes| forget_events(name, body, events);
+        let edited = self.tables.edit_restatements(&*self.objects, previous.commit, previous.committed_at_ms, &edit)?;
+        self.tables.clean_up(&*self.objects, previous.committed_at_ms);
+        Ok(edited)
     }
 }

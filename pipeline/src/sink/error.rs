@@ -47,6 +47,28 @@ pub enum CommitError {
         /// Inputs of the last commit that this run lacks.
         missing: Vec<String>,
     },
+    /// The root was begun in another layout.
+    #[error(
+        "the tables below {root} have layout {standing}, not {wanted}; pass --layout {standing}, or choose another --output"
+    )]
+    OtherLayout {
+        /// The output root.
+        root: String,
+        /// Its layout.
+        standing: &'static str,
+        /// The layout asked for.
+        wanted: &'static str,
+    },
+    /// A Delta log is not what this program left.
+    #[error("the Delta log of {table} cannot be followed at {name}: {problem}")]
+    DeltaLog {
+        /// The table.
+        table: &'static str,
+        /// Object of the log.
+        name: String,
+        /// What is wrong.
+        problem: String,
+    },
     /// A manifest or claim cannot be read or written as JSON.
     #[error("a file below _contactflow is damaged: {0}")]
     Json(#[source] serde_json::Error),

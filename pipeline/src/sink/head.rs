@@ -2,35 +2,39 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use contactflow_schemas::tables::Table;
-
 use super::error::CommitError;
-use super::manifest::{FileEntry, MANIFESTS, Manifest, is_partition_path};
-use super::objects::{Listed, Objects};
+use super::layout::{Kind, Layout};
+use super::manifest::{FileEntry, MANIFESTS, Manifest};
+use super::objects::{Listed, Objects, in_parallel};
 
 /// The newest commit and the data files that are listed.
 pub(super) struct Head {
     pub(super) manifest: Option<Manifest>,
     /// Files of tables under names this program gives.
     pub(super) data: Vec<Listed>,
+    /// Files of Delta logs, in a layout that has them.
+    pub(super) logs: Vec<String>,
     /// A Parquet file in a table's folder under another name.
     foreign: Option<String>,
 }
 
 impl Head {
-    pub(super) fn read(objects: &dyn Objects, root_url: &str) -> Result<Self, CommitError> {
+    pub(super) fn read(objects: &dyn Objects, root_url: &str, layout: Layout) -> Result<Self, CommitError> {
         let manifest = newest_manifest(objects, root_url)?;
-        let (mut data, mut foreign) = (Vec::new(), None);
-        for table in Table::all().filter(|table| !table.is_history()) {
-            for object in objects.list(table.name())? {
-                if is_partition_path(&object.name) {
-                    data.push(object);
-                } else if object.name.ends_with(".parquet") {
-                    foreign.get_or_insert(object.name);
-                }
+        let (mut data, mut logs, mut foreign) = (Vec::new(), Vec::new(), None);
+        let tables: Vec<_> = layout.listed().collect();
+        let mut listed: Vec<_> =
+            in_parallel(&tables, |table| objects.list(table.name()))?.into_iter().flatten().collect();
+        listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        for object in listed {
+            match layout.kind(&object.name) {
+                Kind::Data => data.push(object),
+                Kind::Log => logs.push(object.name),
+                Kind::Foreign => _ = foreign.get_or_insert(object.name),
+                Kind::Other => {}
             }
         }
-        Ok(Self { manifest, data, foreign })
+        Ok(Self { manifest, data, logs, foreign })
     }
 
     /// Whether a job over `inputs` may write below this root.
@@ -41,11 +45,9 @@ impl Head {
             return Err(CommitError::ForeignFiles { root: root(), example: example.clone() });
         }
         let Some(manifest) = &self.manifest else {
-            return match self.data.first() {
+            return match self.data.first().map(|file| &file.name).or(self.logs.first()) {
                 // A claim without a commit: our own files, of a first commit that did not end.
-                Some(file) if !was_claimed => {
-                    Err(CommitError::ForeignFiles { root: root(), example: file.name.clone() })
-                }
+                Some(file) if !was_claimed => Err(CommitError::ForeignFiles { root: root(), example: file.clone() }),
                 _ => Ok(()),
             };
         };
@@ -58,13 +60,13 @@ impl Head {
     }
 }
 
-/// The content that is known to be in the store: files whose version is still the one the manifest recorded.
+/// The content that is known to be in the store, by slot: files whose version is still the one the manifest recorded.
 pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> HashMap<String, String> {
-    let known = |object: &Listed| {
-        let file = live.get(&object.name).filter(|file| file.tag.is_some() && file.tag == object.tag)?;
-        Some((file.path.clone(), file.sha256.clone()))
-    };
-    data.iter().filter_map(known).collect()
+    let listed: HashMap<&str, &Listed> = data.iter().map(|object| (object.name.as_str(), object)).collect();
+    let is_known =
+        |file: &FileEntry| file.tag.is_some() && listed.get(file.path.as_str()).is_some_and(|it| it.tag == file.tag);
+    let known = live.iter().filter(|(_, file)| is_known(file));
+    known.map(|(slot, file)| (slot.clone(), file.sha256.clone())).collect()
 }
 
 /// The manifest of the newest commit, if there is one.

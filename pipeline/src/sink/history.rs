@@ -1,8 +1,5 @@
-//! The tables that tell how the others came about, a file per commit.
-//!
-//! `commits` is one row per commit, made from its manifest, so that a row lost to a crash can be written later.
-//! `restatements` is written before the manifest: a file without a manifest of its number is of a commit that was not
-//! finished, and the next attempt replaces or deletes it.
+//! The tables that tell how the others came about: `commits`, one row per commit, made from its manifest, so that a row
+//! lost to a crash can be written later, and `restatements`, written before the manifest.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -13,55 +10,27 @@ use contactflow_schemas::tables::Table;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::encode::{CommitRow, Restatement, encode_commit, encode_restatements};
+use super::encode::CommitRow;
 use super::error::CommitError;
 use super::head::read_manifest;
 use super::manifest::Manifest;
 use super::objects::Objects;
 
-/// Name of the file with the row of `commit`.
-pub(super) fn row_path(commit: u64) -> String {
-    format!("commits/part-{commit:020}.parquet")
+/// Slot of the file with the rows that `commit` adds to a history table.
+pub(super) fn history_slot(table: Table, commit: u64) -> String {
+    format!("{}/part-{commit:020}.parquet", table.name())
 }
 
-/// Name of the file with the restatements of `commit`.
-pub(super) fn restatements_path(commit: u64) -> String {
-    format!("restatements/part-{commit:020}.parquet")
-}
-
-/// Writes the restatements of a commit that is not done yet; `may_be_left` when an unfinished attempt may have written
-/// some under its number.
-pub(super) fn put_restatements(
-    objects: &dyn Objects,
-    commit: u64,
-    rows: &[Restatement],
-    may_be_left: bool,
-) -> Result<(), CommitError> {
-    let path = restatements_path(commit);
-    if !rows.is_empty() {
-        objects.put(&path, encode_restatements(commit, rows)?)?;
-    } else if may_be_left && objects.get(&path)?.is_some() {
-        objects.delete(&path)?;
-    }
-    Ok(())
-}
-
-/// Takes events, given as `(source, event_id)`, out of what `restatements` name as causes; returns how many files named any.
-/// What a value was before stays: it names nobody.
+/// A file of `restatements` with the events taken out of what it names as causes; none when it names none of them.
 ///
 /// # Errors
-/// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
-pub fn forget_events(objects: &dyn Objects, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
-    let mut changed = 0;
-    for object in objects.list(Table::Restatements.name())? {
-        let Some(stored) = objects.get(&object.name)? else { continue };
-        let damaged = |error: String| CommitError::Damaged { name: object.name.clone(), detail: error };
-        if let Some(body) = without_events(&stored.body, events).map_err(damaged)? {
-            objects.put(&object.name, body)?;
-            changed += 1;
-        }
-    }
-    Ok(changed)
+/// [`CommitError::Damaged`] for a file that cannot be read.
+pub(super) fn forget_events(
+    name: &str,
+    body: &Bytes,
+    events: &HashSet<(String, String)>,
+) -> Result<Option<Bytes>, CommitError> {
+    without_events(body, events).map_err(|detail| CommitError::Damaged { name: name.to_owned(), detail })
 }
 
 /// The file with the events taken out of its column `cause_events`; none when it names none of them.
@@ -127,11 +96,12 @@ pub(super) fn missing_rows(
     objects: &dyn Objects,
     root_url: &str,
     newest: Option<&Manifest>,
+    has_row: impl Fn(u64) -> Result<bool, CommitError>,
 ) -> Result<Vec<CommitRow>, CommitError> {
     let mut missing = Vec::new();
     let mut next = newest.cloned();
     while let Some(manifest) = next {
-        if objects.get(&row_path(manifest.commit))?.is_some() {
+        if has_row(manifest.commit)? {
             break;
         }
         missing.push(row_of(&manifest));
@@ -140,22 +110,4 @@ pub(super) fn missing_rows(
     }
     missing.reverse();
     Ok(missing)
-}
-
-/// Writes rows of commits, oldest first, and leaves those that could not be written. The commits themselves are done,
-/// so a failure is no error of them.
-pub(super) fn put_rows(objects: &dyn Objects, rows: &mut Vec<CommitRow>) {
-    let put = |row: &CommitRow| -> Result<(), String> {
-        let body = encode_commit(row).map_err(|error| error.to_string())?;
-        objects.put(&row_path(row.commit as u64), body).map(drop).map_err(|error| error.to_string())
-    };
-    let mut written = 0;
-    for row in rows.iter() {
-        if let Err(error) = put(row) {
-            tracing::warn!(commit = row.commit, error, "rows of table commits are missing until the next commit");
-            break;
-        }
-        written += 1;
-    }
-    rows.drain(..written);
 }

@@ -15,12 +15,13 @@ use super::encode::Restatement;
 use super::error::CommitError;
 use super::fence::{self, Claim};
 use super::head;
+use super::layout::Layout;
 use super::manifest::{FileEntry, Manifest};
 use super::objects::{ObjectError, Objects, in_parallel};
 use super::restate::{Change, Restater};
 use super::stage::{PartitionWriter, sha256_hex};
 
-/// What a comparison found; paths are those below the root.
+/// What a comparison found. Partitions are told by their [slot](FileEntry::slot).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inspection {
     /// Partitions compared.
@@ -31,7 +32,7 @@ pub struct Inspection {
     pub unpublished: Vec<String>,
     /// Published, and not computed.
     pub uncomputed: Vec<String>,
-    /// Published, and the store holds something else now, or nothing.
+    /// Files that were published, and of which the store holds something else now, or nothing.
     pub damaged: Vec<String>,
     /// The KPI values that differ, as many as a commit would tell.
     pub cells: Vec<Restatement>,
@@ -80,7 +81,7 @@ impl Inspector {
     pub fn new(objects: Arc<dyn Objects>, manifest: Manifest, causes: Causes, windows: Windows) -> Self {
         let mut restater = Restater::new(causes, windows);
         restater.resume(Some(&manifest));
-        let writer = PartitionWriter::new(Default::default());
+        let writer = PartitionWriter::new(Layout::default(), Default::default());
         Self { objects, manifest, writer, restater }
     }
 
@@ -99,19 +100,19 @@ impl Inspector {
     /// # Errors
     /// Those of the store.
     pub fn compare(&mut self) -> Result<Inspection, CommitError> {
-        let live = self.manifest.by_path();
+        let live = self.manifest.by_slot();
         let stage = self.writer.lock();
         let (files, bodies) = (stage.entries.clone(), stage.bodies.clone());
         drop(stage);
-        let paths: BTreeSet<&String> = live.keys().chain(files.keys()).collect();
-        let mut found = Inspection { partitions: paths.len(), ..Inspection::default() };
-        for path in paths {
-            match (live.get(path), files.get(path)) {
+        let slots: BTreeSet<&String> = live.keys().chain(files.keys()).collect();
+        let mut found = Inspection { partitions: slots.len(), ..Inspection::default() };
+        for slot in slots {
+            match (live.get(slot), files.get(slot)) {
                 (Some(published), Some(computed)) if published.sha256 != computed.sha256 => {
-                    found.differing.push(path.clone());
+                    found.differing.push(slot.clone());
                 }
-                (Some(_), None) => found.uncomputed.push(path.clone()),
-                (None, Some(_)) => found.unpublished.push(path.clone()),
+                (Some(_), None) => found.uncomputed.push(slot.clone()),
+                (None, Some(_)) => found.unpublished.push(slot.clone()),
                 _ => {}
             }
         }

@@ -36,27 +36,18 @@ impl Partition {
         Self { table, day: None, shard }
     }
 
-    /// The name of its file below the root: `<table>/date=YYYY-MM-DD/part-<shard>.parquet`, without the date folder
-    /// for a table without dates.
-    pub fn path(&self) -> String {
-        let (table, shard) = (self.table.name(), self.shard);
-        match self.day {
-            Some(day) => format!("{table}/date={}/part-{shard}.parquet", date_string(day)),
-            None => format!("{table}/part-{shard}.parquet"),
-        }
+    /// What it is known by: `<table>/date=YYYY-MM-DD/part-<shard>.parquet`, without the date folder for a table without
+    /// dates. In layout `parquet` this is the name of its file below the root.
+    pub fn slot(&self) -> String {
+        slot(self.table.name(), self.day.map(date_string).as_deref(), self.shard)
     }
 }
 
-/// True for a name that [`Partition::path`] could have made.
-pub(super) fn is_partition_path(name: &str) -> bool {
-    let parts: Vec<&str> = name.split('/').collect();
-    let file = match parts[..] {
-        [_, file] => file,
-        [_, date, file] if date.starts_with("date=") => file,
-        _ => return false,
-    };
-    let shard = file.strip_prefix("part-").and_then(|file| file.strip_suffix(".parquet"));
-    shard.is_some_and(|shard| !shard.is_empty() && shard.bytes().all(|byte| byte.is_ascii_digit()))
+fn slot(table: &str, date: Option<&str>, shard: u32) -> String {
+    match date {
+        Some(date) => format!("{table}/date={date}/part-{shard}.parquet"),
+        None => format!("{table}/part-{shard}.parquet"),
+    }
 }
 
 /// A live data file.
@@ -78,6 +69,13 @@ pub struct FileEntry {
     pub sha256: String,
     /// Version the store gave it (ETag): a file whose version is another now was written by somebody else since.
     pub tag: Option<String>,
+}
+
+impl FileEntry {
+    /// The partition it holds, see [`Partition::slot`].
+    pub fn slot(&self) -> String {
+        slot(&self.table, self.date.as_deref(), self.shard)
+    }
 }
 
 /// An input file that was read.
@@ -133,9 +131,9 @@ pub struct Manifest {
     pub inputs: Vec<String>,
     /// Files read below them, sorted.
     pub sources: Vec<SourceFile>,
-    /// Every live file, sorted by path.
+    /// Every live file, sorted by slot.
     pub files: Vec<FileEntry>,
-    /// Paths of the files this commit wrote.
+    /// Paths of the files this commit wrote, sorted.
     pub written: Vec<String>,
     /// Paths of the files this commit removed.
     pub removed: Vec<String>,
@@ -161,9 +159,9 @@ impl Manifest {
         name.strip_prefix(MANIFESTS)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok()
     }
 
-    /// The live files by path.
-    pub fn by_path(&self) -> BTreeMap<String, FileEntry> {
-        self.files.iter().map(|file| (file.path.clone(), file.clone())).collect()
+    /// The live files by [slot](FileEntry::slot).
+    pub fn by_slot(&self) -> BTreeMap<String, FileEntry> {
+        self.files.iter().map(|file| (file.slot(), file.clone())).collect()
     }
 
     /// Inputs of this commit that `inputs` lacks: its tables hold events that a run over `inputs` would lose.

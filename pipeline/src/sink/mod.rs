@@ -4,7 +4,7 @@
 //! rows of a partition ─► encode_… ─► PartitionWriter::write ─┐   (any worker: hashes, drops what is unchanged)
 //!                                                            ├─► Committer::commit   (one per output root)
 //! partitions that emptied ────────► PartitionWriter::remove ─┘   fence ► what closed windows change ([`restate`]) ►
-//!                                       data ► deletes ► restatements ► manifest ► commits row
+//!                          data ► restatements ► Delta logs ([`layout`]) ► manifest ► row of commits ► clean-up
 //! ```
 
 pub mod commit;
@@ -14,9 +14,11 @@ pub mod fence;
 mod head;
 mod history;
 mod inspect;
+mod layout;
 pub mod manifest;
 pub mod objects;
 mod restate;
+mod root_record;
 pub mod stage;
 
 #[cfg(test)]
@@ -30,8 +32,8 @@ pub use encode::{
 };
 pub use error::CommitError;
 pub use fence::Claim;
-pub use history::forget_events;
 pub use inspect::{Inspection, Inspector, holder, last_commit};
+pub use layout::{Layout, TableLayout};
 pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
 pub(crate) use stage::sha256_hex;

@@ -9,6 +9,7 @@ use contactflow_schemas::clock::date_string;
 use contactflow_schemas::tables::Table;
 use sha2::{Digest, Sha256};
 
+use super::layout::Layout;
 use super::manifest::{FileEntry, Partition};
 
 /// What is known about rows that change partition with this commit (a late event moves a cycle to another day). It
@@ -34,10 +35,10 @@ pub(super) struct Staged {
     pub(super) moves: Option<RowMoves>,
 }
 
-/// Everything the workers said since the last commit.
+/// Everything the workers said since the last commit, by [slot](FileEntry::slot).
 #[derive(Default)]
 pub(super) struct Stage {
-    /// Content that is known to be in the store: path to SHA-256. Entries leave before their file is touched.
+    /// Content that is known to be in the store: slot to SHA-256. Entries leave before their file is touched.
     pub(super) known: HashMap<String, String>,
     /// Files of the state to commit, changed or not, since the last commit.
     pub(super) entries: BTreeMap<String, FileEntry>,
@@ -51,12 +52,13 @@ pub(super) struct Stage {
 /// [`Committer::commit`](super::Committer::commit).
 #[derive(Clone)]
 pub struct PartitionWriter {
+    layout: Layout,
     stage: Arc<Mutex<Stage>>,
 }
 
 impl PartitionWriter {
-    pub(super) fn new(known: HashMap<String, String>) -> Self {
-        Self { stage: Arc::new(Mutex::new(Stage { known, ..Stage::default() })) }
+    pub(super) fn new(layout: Layout, known: HashMap<String, String>) -> Self {
+        Self { layout, stage: Arc::new(Mutex::new(Stage { known, ..Stage::default() })) }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Stage> {
@@ -71,34 +73,35 @@ impl PartitionWriter {
         if rows == 0 {
             return self.remove(partition);
         }
-        let entry = entry(partition, rows, &body);
+        let slot = partition.slot();
+        let entry = entry(self.layout, partition, rows, &body);
         let mut stage = self.lock();
-        stage.emptied.remove(&entry.path);
+        stage.emptied.remove(&slot);
         // Said before of the same commit: rows may have moved by either of the two changes.
-        let earlier = stage.bodies.get(&entry.path).and_then(|staged| staged.moves);
+        let earlier = stage.bodies.get(&slot).and_then(|staged| staged.moves);
         let moves = if earlier.is_none_or(|earlier| earlier == moves) { moves } else { RowMoves::Unknown };
         let moves = may_move(partition.table).then_some(moves);
-        if stage.known.get(&entry.path) == Some(&entry.sha256) {
-            stage.bodies.remove(&entry.path);
+        if stage.known.get(&slot) == Some(&entry.sha256) {
+            stage.bodies.remove(&slot);
         } else {
-            stage.bodies.insert(entry.path.clone(), Staged { body, moves });
+            stage.bodies.insert(slot.clone(), Staged { body, moves });
         }
-        stage.entries.insert(entry.path.clone(), entry);
+        stage.entries.insert(slot, entry);
     }
 
     /// True when something handed over since the last commit differs from what the store holds.
     pub fn has_changes(&self) -> bool {
         let stage = self.lock();
-        !stage.bodies.is_empty() || stage.emptied.iter().any(|path| stage.known.contains_key(path))
+        !stage.bodies.is_empty() || stage.emptied.iter().any(|slot| stage.known.contains_key(slot))
     }
 
-    /// Says that a partition has no rows; its file is deleted, if there is one.
+    /// Says that a partition has no rows; its file leaves the table, if there is one.
     pub fn remove(&self, partition: Partition) {
-        let path = partition.path();
+        let slot = partition.slot();
         let mut stage = self.lock();
-        stage.bodies.remove(&path);
-        stage.entries.remove(&path);
-        stage.emptied.insert(path);
+        stage.bodies.remove(&slot);
+        stage.entries.remove(&slot);
+        stage.emptied.insert(slot);
     }
 }
 
@@ -112,15 +115,16 @@ fn may_move(table: Table) -> bool {
     }
 }
 
-fn entry(partition: Partition, rows: usize, body: &Bytes) -> FileEntry {
+fn entry(layout: Layout, partition: Partition, rows: usize, body: &Bytes) -> FileEntry {
+    let sha256 = sha256_hex(body);
     FileEntry {
-        path: partition.path(),
+        path: layout.file_name(&partition.slot(), &sha256),
         table: partition.table.name().to_owned(),
         date: partition.day.map(date_string),
         shard: partition.shard,
         rows: rows as u64,
         bytes: body.len() as u64,
-        sha256: sha256_hex(body),
+        sha256,
         tag: None,
     }
 }

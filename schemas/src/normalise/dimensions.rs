@@ -1,6 +1,7 @@
 //! Rows that state a dimension (rule 49).
 
-use super::{Problem, not_negative, parse_enum, quoted, required, required_symbol, symbol};
+use super::Problem;
+use super::values::{not_negative, parse_enum, quoted, required, required_symbol, symbol};
 use crate::business::{ScheduleDefinition, ScheduleError};
 use crate::columns::{Column, RawValue, Row};
 use crate::dimension::{Dimension, Presence, SlaTargets, StatusSet};

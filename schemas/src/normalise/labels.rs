@@ -2,7 +2,8 @@
 
 use compact_str::CompactString;
 
-use super::{Problem, symbol, text};
+use super::Problem;
+use super::values::{symbol, text};
 use crate::clock::TimeMs;
 use crate::columns::{Column, RawValue, Row};
 use crate::event::{ActorType, Body, ConversationKey, Event, EventType, Grade, Label, Origin, Verdict};

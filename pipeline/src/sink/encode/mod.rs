@@ -11,6 +11,7 @@
 //!    have no key.
 
 mod commits;
+mod concatenate;
 mod dimensions;
 mod evaluation;
 mod facts;
@@ -24,6 +25,7 @@ mod topics;
 mod writer;
 
 pub use commits::{CommitRow, encode_commit};
+pub(in crate::sink) use concatenate::concatenate;
 pub use dimensions::encode_dimensions;
 pub use evaluation::encode_evaluations;
 pub use facts::encode_facts;

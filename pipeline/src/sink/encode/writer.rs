@@ -63,7 +63,7 @@ fn is_worth_compressing(column: &ArrayRef) -> bool {
 
 /// Every choice of the Parquet writer, spelled out even where it is the library's default of today; the first rows decide
 /// which columns are compressed.
-fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
+pub(super) fn properties(first: &RecordBatch) -> Result<WriterProperties, ParquetError> {
     let zstd = Compression::ZSTD(ZstdLevel::try_new(ZSTD_LEVEL)?);
     let schema = first.schema();
     let columns = schema.fields().iter().zip(first.columns());

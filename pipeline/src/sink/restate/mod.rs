@@ -55,11 +55,11 @@ pub(super) struct Restater {
     windows: Windows,
     /// Causes of the commit that is under way.
     taken: Vec<Cause>,
-    /// Files of the last commit that the commit under way replaces or deletes.
+    /// Files of the last commit that the commit under way replaces or deletes, by slot.
     replaced: HashMap<String, Bytes>,
 }
 
-/// The state that a commit goes from and to.
+/// The state that a commit goes from and to, by slot.
 pub(super) struct Change<'a> {
     pub(super) previous: &'a Manifest,
     /// Files of the previous commit.
@@ -74,7 +74,7 @@ pub(super) struct Change<'a> {
 struct Candidate<'a> {
     table: Table,
     grouping: Grouping,
-    path: &'a str,
+    slot: &'a str,
     old: Option<&'a FileEntry>,
     new: Option<&'a Bytes>,
 }
@@ -126,7 +126,7 @@ impl Restater {
             compared.sort_unstable_by_key(|&(number, ..)| number);
             for (number, old, difference) in compared {
                 let candidate = &candidates[number];
-                self.replaced.extend(old.map(|old| (candidate.path.to_owned(), old)));
+                self.replaced.extend(old.map(|old| (candidate.slot.to_owned(), old)));
                 cells += difference.cells;
                 changed.extend(bounded(difference.rows, &mut left).map(|row| (candidate, row)));
             }
@@ -145,21 +145,21 @@ impl Restater {
             _ => None,
         });
         let kpis: HashMap<_, _> = kpis.collect();
-        let candidate = |entry: &FileEntry, path: &'a str, new: Option<&'a Bytes>| {
+        let candidate = |entry: &FileEntry, slot: &'a str, new: Option<&'a Bytes>| {
             let &(table, grouping, window) = kpis.get(entry.table.as_str())?;
             let date: NaiveDate = entry.date.as_ref()?.parse().ok()?;
             let first_ms = self.windows.day_start_ms(date.to_epoch_days());
             let is_closed = self.windows.end_ms(window, first_ms) <= closed_until_ms;
-            is_closed.then(|| Candidate { table, grouping, path, old: change.live.get(path), new })
+            is_closed.then(|| Candidate { table, grouping, slot, old: change.live.get(slot), new })
         };
-        let written = change.bodies.iter().filter_map(|(path, staged)| {
-            let entry = change.files.get(path)?;
-            let is_same = change.live.get(path).is_some_and(|old| old.sha256 == entry.sha256);
-            if is_same { None } else { candidate(entry, path, Some(&staged.body)) }
+        let written = change.bodies.iter().filter_map(|(slot, staged)| {
+            let entry = change.files.get(slot)?;
+            let is_same = change.live.get(slot).is_some_and(|old| old.sha256 == entry.sha256);
+            if is_same { None } else { candidate(entry, slot, Some(&staged.body)) }
         });
-        let gone = change.live.iter().filter(|(path, _)| !change.files.contains_key(*path));
-        let mut candidates: Vec<_> = written.chain(gone.filter_map(|(path, old)| candidate(old, path, None))).collect();
-        candidates.sort_unstable_by_key(|candidate| candidate.path);
+        let gone = change.live.iter().filter(|(slot, _)| !change.files.contains_key(*slot));
+        let mut candidates: Vec<_> = written.chain(gone.filter_map(|(slot, old)| candidate(old, slot, None))).collect();
+        candidates.sort_unstable_by_key(|candidate| candidate.slot);
         candidates
     }
 
@@ -171,18 +171,18 @@ impl Restater {
         closed_until_ms: TimeMs,
         limit: usize,
     ) -> Option<(Option<Bytes>, Difference)> {
-        let path = candidate.path;
+        let slot = candidate.slot;
         let old = match candidate.old.map(|entry| self.published(objects, entry)).transpose() {
             Ok(old) => old,
             Err(error) => {
-                tracing::warn!(path, error, "what changes in closed windows is not known");
+                tracing::warn!(slot, error, "what changes in closed windows is not known");
                 return None;
             }
         };
         let new = candidate.new.cloned();
         let difference =
             compare(candidate.grouping, old.clone(), new, closed_until_ms, limit).unwrap_or_else(|error| {
-                tracing::warn!(path, %error, "what changes in closed windows is not known");
+                tracing::warn!(slot, %error, "what changes in closed windows is not known");
                 Difference::default()
             });
         Some((old, difference))
@@ -190,7 +190,7 @@ impl Restater {
 
     /// The content of a file as the last commit published it.
     fn published(&self, objects: &dyn Objects, entry: &FileEntry) -> Result<Bytes, String> {
-        if let Some(body) = self.replaced.get(&entry.path) {
+        if let Some(body) = self.replaced.get(&entry.slot()) {
             return Ok(body.clone());
         }
         let stored = objects.get(&entry.path).map_err(|error| error.to_string())?;

@@ -9,6 +9,7 @@ use contactflow_schemas::clock::Window;
 use contactflow_schemas::facts::Grouping;
 use contactflow_schemas::tables::Table;
 
+use super::PARQUET;
 use super::memory::Memory;
 use crate::sink::objects::Objects;
 use crate::sink::{CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile};
@@ -22,7 +23,7 @@ fn inputs() -> Vec<String> {
 }
 
 fn open(memory: &Arc<Memory>, writer_id: &str) -> Result<Committer, CommitError> {
-    Committer::open(Arc::clone(memory) as Arc<dyn Objects>, "/out", writer_id, &inputs())
+    Committer::open(Arc::clone(memory) as Arc<dyn Objects>, "/out", PARQUET, writer_id, &inputs())
 }
 
 fn commit(committer: &mut Committer) -> Result<CommitSummary, CommitError> {
@@ -254,14 +255,16 @@ fn foreign_files_newer_formats_and_lost_inputs_are_refused_before_anything_is_wr
     commit(&mut committer).unwrap();
     memory.take_changes();
     let other = ["/elsewhere".to_owned()];
-    let error = Committer::open(Arc::clone(&memory) as Arc<dyn Objects>, "/out", "b", &other).map(drop).unwrap_err();
+    let error =
+        Committer::open(Arc::clone(&memory) as Arc<dyn Objects>, "/out", PARQUET, "b", &other).map(drop).unwrap_err();
     assert!(error.to_string().contains(INPUT) && error.to_string().contains("--output"), "{error}");
     let both = [other[0].clone(), INPUT.to_owned()];
     assert!(memory.take_changes().is_empty());
 
     memory.put(&Manifest::path(9), Bytes::from_static(b"{\"format_version\": 99}")).unwrap();
     memory.take_changes();
-    let error = Committer::open(Arc::clone(&memory) as Arc<dyn Objects>, "/out", "b", &both).map(drop).unwrap_err();
+    let error =
+        Committer::open(Arc::clone(&memory) as Arc<dyn Objects>, "/out", PARQUET, "b", &both).map(drop).unwrap_err();
     assert!(matches!(error, CommitError::NewerFormat { version: 99, .. }));
     assert!(memory.take_changes().is_empty());
     // The job that was there may go on.
@@ -286,7 +289,7 @@ fn it_works_on_a_local_disk() {
     let folder = tempfile::tempdir().unwrap();
     let root = Root::open(folder.path().to_str().unwrap(), true).unwrap();
     let url = root.url.clone();
-    let open = |writer: &str| Committer::open(Arc::new(root.clone()), &url, writer, &inputs());
+    let open = |writer: &str| Committer::open(Arc::new(root.clone()), &url, PARQUET, writer, &inputs());
     let mut first = open("a").unwrap();
     write(&first, &[(0, "one"), (1, "two")]);
     assert_eq!(commit(&mut first).unwrap().files_written, 2);

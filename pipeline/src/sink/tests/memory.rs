@@ -9,6 +9,8 @@ use crate::sink::objects::{Listed, ObjectError, Objects, Stored, Tag};
 
 type Watch = Box<dyn Fn(&BTreeMap<String, (Bytes, u64)>) + Send>;
 
+type Hook = (String, Box<dyn FnOnce() + Send>);
+
 #[derive(Default)]
 pub(super) struct State {
     pub(super) files: BTreeMap<String, (Bytes, u64)>,
@@ -20,6 +22,8 @@ pub(super) struct State {
     /// The change that fails is made all the same: only its reply is lost.
     pub(super) loses_reply: bool,
     pub(super) watch: Option<Watch>,
+    /// What happens before the first change of a name that begins so.
+    hook: Option<Hook>,
 }
 
 #[derive(Default)]
@@ -48,7 +52,19 @@ impl Memory {
         (state.changes_left, state.loses_reply) = (changes, loses_reply);
     }
 
+    /// Pauses whoever first changes a name that begins with `prefix`, and does `meanwhile` before.
+    pub(super) fn before_change(&self, prefix: &str, meanwhile: impl FnOnce() + Send + 'static) {
+        self.0.lock().unwrap().hook = Some((prefix.to_owned(), Box::new(meanwhile)));
+    }
+
     fn change(&self, name: &str, make: impl FnOnce(&mut State)) -> Result<(), ObjectError> {
+        let hook = {
+            let mut state = self.0.lock().unwrap();
+            state.hook.take_if(|(prefix, _)| name.starts_with(prefix.as_str()))
+        };
+        if let Some((_, meanwhile)) = hook {
+            meanwhile();
+        }
         let mut state = self.0.lock().unwrap();
         let fails = state.changes_left == Some(0);
         if let Some(left) = &mut state.changes_left {

@@ -9,6 +9,7 @@ use contactflow_schemas::tables::Table;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use super::PARQUET;
 use super::memory::Memory;
 use crate::sink::objects::Objects;
 use crate::sink::{CommitInput, Committer, Partition, RowMoves};
@@ -57,7 +58,7 @@ fn hand_over(committer: &Committer, before: &State, after: &State) {
 }
 
 fn open(memory: &Arc<Memory>) -> Committer {
-    Committer::open(Arc::clone(memory) as Arc<dyn Objects>, "/out", "a", &[]).unwrap()
+    Committer::open(Arc::clone(memory) as Arc<dyn Objects>, "/out", PARQUET, "a", &[]).unwrap()
 }
 
 #[test]

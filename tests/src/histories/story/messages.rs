@@ -5,7 +5,9 @@ use crate::histories::dimensions::TARGETS;
 use crate::model::DAY_MS;
 use serde_json::{Value, json};
 
-const TEXTS: [&str; 6] = ["where is my order?", "thanks", "", "   ", "你好", "it is broken"];
+/// Texts, among them some without words, one that the fake model fails on, one that it never answers, and one of every emotion.
+const TEXTS: [&str; 9] =
+    ["where is my order?", "thanks", "", "   ", "你好", "it is broken", "still waiting", "great work", "see you soon"];
 
 impl Story<'_> {
     fn message(&mut self, mut columns: Value) {

@@ -7,7 +7,7 @@ fn a_file_that_is_not_of_the_last_commit_is_no_base() {
     let mut job = Job::new();
     job.hours(&[("ann", 0, 2)]);
     job.commit(at(24));
-    let path = Partition::of_day(HOURS, DAY, 0).path();
+    let path = Partition::of_day(HOURS, DAY, 0).slot();
     job.memory.put(&path, Bytes::from_static(b"edited")).unwrap();
     job.hours(&[("ann", 0, 3)]);
     assert!(job.commit(at(24)).is_empty());

@@ -9,7 +9,7 @@ use crate::sink::tests::rows;
 
 /// A value by agent, hour and column; what is not there counts as 0.
 fn values(memory: &Memory) -> BTreeMap<(String, i64, String), f64> {
-    let batch = read(body(memory, &Partition::of_day(HOURS, DAY, 0).path()));
+    let batch = read(body(memory, &Partition::of_day(HOURS, DAY, 0).slot()));
     let start = batch.column_by_name("window_start").unwrap().as_primitive::<TimestampMillisecondType>();
     let mut values = BTreeMap::new();
     for row in 0..batch.num_rows() {
@@ -90,6 +90,6 @@ fn history_for_outside_readers() {
     };
     changing_history(&mut Job::new(), |memory, commit, _, _| {
         memory.names().iter().for_each(|name| write(name, body(memory, name)));
-        write(&format!("known/{commit}.parquet"), body(memory, &Partition::of_day(HOURS, DAY, 0).path()));
+        write(&format!("known/{commit}.parquet"), body(memory, &Partition::of_day(HOURS, DAY, 0).slot()));
     });
 }

@@ -22,10 +22,12 @@ use contactflow_schemas::tally::Tally;
 use contactflow_schemas::windows::Windows;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
+use super::PARQUET;
 use super::memory::Memory;
 use crate::sink::objects::Objects;
 use crate::sink::{
-    CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile, encode_kpi,
+    CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile, TableLayout,
+    encode_kpi,
 };
 
 const HOURS: Table = Table::Kpi(Grouping::AgentChannel, Window::Hour);
@@ -65,9 +67,13 @@ struct Job {
 
 impl Job {
     fn open(memory: &Arc<Memory>, writer_id: &str) -> Self {
+        Self::open_as(PARQUET, memory, writer_id)
+    }
+
+    fn open_as(tables: TableLayout, memory: &Arc<Memory>, writer_id: &str) -> Self {
         let causes = Causes::default();
         let objects = Arc::clone(memory) as Arc<dyn Objects>;
-        let committer = Committer::open(objects, "/out", writer_id, &["/in".to_owned()]).unwrap();
+        let committer = Committer::open(objects, "/out", tables, writer_id, &["/in".to_owned()]).unwrap();
         let committer = committer.with_restatements(causes.clone(), Windows::utc());
         Self { memory: Arc::clone(memory), committer, causes }
     }

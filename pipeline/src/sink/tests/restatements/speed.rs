@@ -46,7 +46,7 @@ fn measure(name: &str, before: &[(Cell, Tally)], after: &[(Cell, Tally)], as_of_
         let mut job = Job::new();
         if !asked {
             let objects = Arc::clone(&job.memory) as Arc<dyn Objects>;
-            job.committer = Committer::open(objects, "/out", "b", &["/in".to_owned()]).unwrap();
+            job.committer = Committer::open(objects, "/out", PARQUET, "b", &["/in".to_owned()]).unwrap();
         }
         job.write(HOURS, before.to_vec());
         job.try_commit(as_of_ms).unwrap();

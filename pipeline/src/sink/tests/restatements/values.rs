@@ -62,7 +62,7 @@ fn without_being_asked_a_commit_restates_nothing() {
     job.hours(&[("ann", 0, 2)]);
     job.commit(at(24));
     let objects = Arc::clone(&job.memory) as Arc<dyn Objects>;
-    job.committer = Committer::open(objects, "/out", "b", &["/in".to_owned()]).unwrap();
+    job.committer = Committer::open(objects, "/out", PARQUET, "b", &["/in".to_owned()]).unwrap();
     job.hours(&[("ann", 0, 3)]);
     assert!(job.commit(at(24)).is_empty());
 }
