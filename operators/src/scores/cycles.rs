@@ -205,9 +205,13 @@ impl Cycle {
         Some(CycleScore { row: row(key, &values), place, sequence })
     }
 
-    /// The turns whose quality is asked for; none while one waits for its answer (rule 67).
+    /// The turns whose quality is asked for; none while one waits for its answer (rule 67), and none where no customer's text
+    /// has a vector: the head of conversations does not know their language.
     fn sequence(&self) -> Option<Sequence> {
-        if self.due != self.answered.len() as isize {
+        let is_known = |(turn, _, vector): (&AnsweredTurn, &Sentiment, &TurnVector)| {
+            turn.speaker == Speaker::Customer && !vector.as_slice().is_empty()
+        };
+        if self.due != self.answered.len() as isize || !self.last_scored().any(is_known) {
             return None;
         }
         let turns = self.inputs();
