@@ -351,7 +351,7 @@ impl Victim {
     /// Waits for the end, and kills when `is_idle`.
     fn wait_until(&self, is_idle: impl Fn() -> Result<bool>) -> Result<Ended> {
         let glance = Duration::from_millis(10);
-        for _ in 0..10_000 {
+        for _ in 0..20_000 {
             {
                 let mut victim = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 let process = victim.0.as_mut().context("the process was started")?;

@@ -13,7 +13,7 @@ use crate::runner::{RunOptions, Runner};
 use crate::stores::Store;
 
 /// A process that has not ended by then hangs.
-const PATIENCE: Duration = Duration::from_secs(100);
+const PATIENCE: Duration = Duration::from_secs(220);
 /// How often it is looked at.
 const GLANCE: Duration = Duration::from_millis(2);
 

@@ -98,7 +98,7 @@ fn credentials_of_s3_are_told_nowhere() -> Result<()> {
             let mut running = job.start(Mode::Once, 1)?;
             let line = std::fs::read(format!("/proc/{}/cmdline", running.id()))?;
             is_silent("the list of processes", &String::from_utf8_lossy(&line))?;
-            let ended = running.end_within(Duration::from_secs(60)).with_context(|| case.name)?;
+            let ended = running.end_within(Duration::from_secs(200)).with_context(|| case.name)?;
             server.set_faults(Faults::default());
             is_silent(&format!("{} at level {level}", case.name), &ended.errors)?;
             if case.says.is_empty() {

@@ -12,7 +12,7 @@ use contactflow_tests::stores::{Kind, Store};
 use contactflow_tests::tables::read_tables;
 
 /// A job that lost its root says so within this, idle or not.
-const SECONDS: Duration = Duration::from_secs(10);
+const SECONDS: Duration = Duration::from_secs(20);
 
 fn options() -> RunOptions {
     let tables = ["kpi_agent_channel_hour", "kpi_tenant_month"].map(str::to_owned).to_vec();
