@@ -230,9 +230,11 @@ fn no_canary_survives_in_files_or_logs() {
         assert!(rows_with_placeholders > 20);
         output
     });
+    // The log of the table tells when each version came.
+    let is_data = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "parquet");
     let table = |output: &Path| {
-        let rejected = files(&output.join("rejected_events"));
-        rejected.iter().map(|path| std::fs::read(path).expect("reads")).collect::<Vec<_>>()
+        let rejected = files(&output.join("rejected_events")).into_iter().filter(is_data);
+        rejected.map(|path| std::fs::read(path).expect("reads")).collect::<BTreeSet<_>>()
     };
     assert_eq!(table(&outputs[0]), table(&outputs[1]), "the same bytes with one worker and two");
 }

@@ -215,10 +215,6 @@ impl Cycle {
             return None;
         }
         let turns = self.inputs();
-        // A language without a conversation head has no vectors: there is nothing to ask.
-        if turns.iter().all(|turn| turn.speaker != Speaker::Customer || turn.vector.as_slice().is_empty()) {
-            return None;
-        }
         let refs: Vec<TurnRef> =
             self.last_scored().map(|(turn, ..)| TurnRef { time_ms: turn.time_ms, event: turn.event() }).collect();
         let (last, ..) = self.scored().next_back()?;
