@@ -49,8 +49,8 @@ fn commits(product: &Product, layout: Layout) -> Result<PathBuf> {
     let (input, output) = (product.folder()?, product.folder()?.join("tables"));
     let options = GenerateOptions { conversations: 400, agents: 8, days: 5, text: false, ..GenerateOptions::default() };
     let mut files = Vec::new();
-    let mut write = |name: &str, content: Vec<u8>| -> Result<()> {
-        files.push((name.to_owned(), content));
+    let mut write = |name: &str, content: bytes::Bytes| -> Result<()> {
+        files.push((name.to_owned(), content.to_vec()));
         Ok(())
     };
     generate(&options, &mut write, &mut |_| {})?;
@@ -89,7 +89,10 @@ fn readers_agree(layout: Layout) -> Result<()> {
         let expected = rows(&output.join(table))?;
         assert_eq!(found.get(table).copied().unwrap_or(0), expected, "{table}");
     }
-    ensure!(found["kpi_channel_day"] > 0 && found["commits"] >= COMMITS as i64, "there is something to read: {found:?}");
+    ensure!(
+        found["kpi_channel_day"] > 0 && found["commits"] >= COMMITS as i64,
+        "there is something to read: {found:?}"
+    );
     Ok(())
 }
 
