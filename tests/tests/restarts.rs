@@ -130,12 +130,12 @@ fn predictions(output: &Path) -> Result<(u64, u64)> {
 #[test]
 fn a_text_is_scored_once_whatever_is_restarted() -> Result<()> {
     let (product, seed) = (Product::new()?, 7);
-    let rows = history(seed, Size { conversations: 8, ..Size::default() });
+    let rows = history(seed, Size { conversations: 8, events: 60, ..Size::default() });
     let (plain_input, plain) = (product.folder()?, product.folder()?.join("tables"));
     write_files(&plain_input, &to_files(&rows))?;
     run_with_model(&plain_input, &plain, seed, 2)?;
     let (all, waiting) = predictions(&plain)?;
-    assert!(all > 5 && waiting == 0, "{all} {waiting}");
+    assert!(all >= 4 && waiting == 0, "{all} {waiting}");
     run_with_model(&plain_input, &plain, seed, 1)?;
     assert_eq!(predictions(&plain)?, (all, 0), "nothing is asked twice");
 

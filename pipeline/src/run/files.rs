@@ -14,6 +14,8 @@ pub(super) struct FilePlanner {
     model_id: String,
     /// The files that are read or assigned, also by earlier runs whose state this one goes on from.
     assigned: BTreeMap<String, sink::SourceFile>,
+    /// Files were assigned since the last commit, which does not name them as read.
+    is_new: bool,
     /// Version of each file as last seen, to tell files that are still being written.
     seen: BTreeMap<String, String>,
 }
@@ -22,7 +24,7 @@ impl FilePlanner {
     /// Goes on from files that are `read`.
     pub(super) fn new(workers: usize, model_id: &str, read: &[sink::SourceFile]) -> Self {
         let assigned = read.iter().map(|file| (file.name.clone(), file.clone())).collect();
-        Self { workers, model_id: model_id.to_owned(), assigned, seen: BTreeMap::new() }
+        Self { workers, model_id: model_id.to_owned(), assigned, is_new: false, seen: BTreeMap::new() }
     }
 
     /// Assigns the files of `listing` that are new or changed. With `settled`, only those that look the same as at the
@@ -57,6 +59,7 @@ impl FilePlanner {
             };
             self.assigned.insert(file.name, assigned);
         }
+        self.is_new |= !assignments.is_empty();
         assignments
     }
 
@@ -84,6 +87,16 @@ impl FilePlanner {
             version: file.sha256.clone(),
         };
         state.iter().filter(is_wanted).map(assign).collect()
+    }
+
+    /// True when files were read that the last commit does not name: without a commit a restart would read them again.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Says that a commit names [`Self::sources`].
+    pub(super) fn committed(&mut self) {
+        self.is_new = false;
     }
 
     /// Every file read so far, with its rows.

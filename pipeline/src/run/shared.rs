@@ -228,7 +228,7 @@ impl Shared {
     pub(super) fn is_commit_due(&self) -> bool {
         let ledger = self.ledger();
         let is_new = ledger.state.as_ref().is_some_and(StateLedger::is_new);
-        ledger.commits == 0 || is_new || self.writer.has_changes()
+        ledger.commits == 0 || is_new || ledger.planner.is_new() || self.writer.has_changes()
     }
 
     /// Fails when another job holds the output by now.
@@ -274,6 +274,7 @@ impl Shared {
             state: ledger.state.as_ref().map(StateLedger::files),
         };
         let summary = committer.commit(input)?;
+        ledger.planner.committed();
         let superseded = ledger.state.as_mut().map(StateLedger::committed).unwrap_or_default();
         for path in superseded {
             if let Err(error) = self.context.ingest.objects.delete(&path) {

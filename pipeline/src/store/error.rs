@@ -88,6 +88,7 @@ pub(super) fn refusal(error: &object_store::Error) -> Option<Refusal> {
         "AccessDenied"
         | "SignatureDoesNotMatch"
         | "InvalidAccessKeyId"
+        | "NotSignedUp"
         | "InvalidToken"
         | "ExpiredToken"
         | "AuthenticationFailed"
