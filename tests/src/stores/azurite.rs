@@ -81,17 +81,22 @@ impl Azurite {
         Ok(self.runtime.block_on(self.client.put(&Key::from(name), body)).map(drop)?)
     }
 
-    /// Copies a folder of the container to the disk.
+    /// Copies a folder of the container to the disk. What a running job deletes between the listing and the read is not
+    /// copied.
     pub(super) fn fetch(&self, name: &str, copy: &Path) -> Result<()> {
         std::fs::create_dir_all(copy)?;
         self.runtime.block_on(async {
             let prefix = Key::from(name);
             let found: Vec<_> = self.client.list(Some(&prefix)).try_collect().await?;
             for meta in found {
+                let answer = match self.client.get(&meta.location).await {
+                    Err(object_store::Error::NotFound { .. }) => continue,
+                    answer => answer?,
+                };
                 let below = meta.location.prefix_match(&prefix).context("a listing stays below its prefix")?;
                 let path = below.fold(copy.to_owned(), |path, part| path.join(part.as_ref()));
                 std::fs::create_dir_all(path.parent().context("a file lies in a folder")?)?;
-                std::fs::write(path, self.client.get(&meta.location).await?.bytes().await?)?;
+                std::fs::write(path, answer.bytes().await?)?;
             }
             Ok(())
         })
