@@ -16,6 +16,8 @@ use contactflow_schemas::prediction::{TextKey, TextRequest};
 const GATHERED_TEXTS: usize = 256;
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+/// Computes texts; how many tokens they had.
+type Compute = Box<dyn FnMut(&[String]) -> Result<u64>>;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +28,7 @@ fn main() -> Result<()> {
     let what = arguments.get(2).map_or("score", String::as_str);
     let rounds: usize = arguments.get(3).map_or(Ok(1), |rounds| rounds.parse())?;
     let config = arguments.get(4).map_or_else(ModelConfig::default, |dir| ModelConfig::new(PathBuf::from(dir)));
-    let mut compute: Box<dyn FnMut(&[String]) -> Result<u64>> = match what {
+    let mut compute: Compute = match what {
         "encode" => Box::new(encoder(&config)?),
         "score" => Box::new(scorer(&config)?),
         _ => return Err(usage.into()),

@@ -99,6 +99,9 @@ impl BatchShapes {
     }
 }
 
+/// Computes results of members, one each, as one batch of a shape.
+pub(crate) type Compute<'a, M, T> = dyn FnMut(&[M], BatchShape) -> Result<Vec<T>> + 'a;
+
 /// What a device has shown to have memory for.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Headroom {
@@ -115,7 +118,7 @@ impl Headroom {
         &mut self,
         members: &[M],
         shape: BatchShape,
-        compute: &mut dyn FnMut(&[M], BatchShape) -> Result<Vec<T>>,
+        compute: &mut Compute<'_, M, T>,
     ) -> Vec<Result<T>> {
         let mut results = Vec::with_capacity(members.len());
         let mut rest = members;

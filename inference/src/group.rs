@@ -33,6 +33,9 @@ struct Slot {
     layers: Option<Tensor>,
 }
 
+/// A sentiment and the words that drove it.
+type Explained = (Sentiment, Vec<Highlight>);
+
 /// The models of one language.
 #[derive(Debug)]
 pub(crate) struct ModelGroup {
@@ -154,7 +157,7 @@ impl ModelGroup {
         members: &[Member<'_>],
         input: &BatchInput,
         states: &Tensor,
-    ) -> Result<Vec<Option<(Sentiment, Vec<Highlight>)>>> {
+    ) -> Result<Vec<Option<Explained>>> {
         let head = &self.sentiment.head;
         let label = |label: SentimentLabel| head.metadata().labels.iter().position(|own| own == label.as_str());
         let (Some(plus), Some(minus)) = (label(SentimentLabel::Positive), label(SentimentLabel::Negative)) else {

@@ -62,9 +62,10 @@ impl Packing {
                 Some(run) if run.length == count as i64 => run.texts += 1,
                 _ => runs.push(Run { start: places.len() as i64, texts: 1, length: count as i64 }),
             }
-            for place in text * length as usize..text * length as usize + count {
-                rows[place] = places.len() as i64;
-                places.push(place as i64);
+            let start = text * length as usize;
+            for (offset, row) in rows[start..start + count].iter_mut().enumerate() {
+                *row = places.len() as i64;
+                places.push((start + offset) as i64);
             }
         }
         runs.retain(|run| run.length > 0);

@@ -106,7 +106,9 @@ fn gather(
     targets: &[Target],
     gains: &mut [Gains<(Cell, Epoch)>],
 ) {
-    let (mut touched, mut change, mut gained): (Vec<KpiId>, Vec<(Slot, i64)>, Vec<(Slot, i64)>) = Default::default();
+    let mut touched: Vec<KpiId> = Vec::new();
+    let mut change: Vec<(Slot, i64)> = Vec::new();
+    let mut gained: Vec<(Slot, i64)> = Vec::new();
     while let Some(&cell) = changes.get_key(changes_storage) {
         // Of every epoch by itself: what cancels over several has still moved in between.
         touched.clear();

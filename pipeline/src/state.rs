@@ -35,7 +35,7 @@ pub use self::cipher::KEY_VARIABLE;
 pub use self::journal::{NewState, StateJournal};
 pub use self::ledger::StateLedger;
 pub use self::rewrite::{Edit, merge, read_rows, rewrite};
-pub use self::segment::{SegmentReader, SegmentWriter};
+pub use self::segment::{Keyed, SegmentReader, SegmentWriter, VisitRaw};
 use crate::sink::{ObjectError, Objects, sha256_hex};
 
 /// Folder of the state files below the root.

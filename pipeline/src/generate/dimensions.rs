@@ -94,7 +94,7 @@ const CONTRACT_IN: u64 = 4;
 pub(crate) fn promise(contact: u64, channel: Channel) -> Option<&'static str> {
     let scattered = contact.wrapping_mul(0xD6E8_FEB8_6659_FD93) >> 33;
     let policy = if channel.is_live() { LIVE_POLICY } else { LETTER_POLICY };
-    (scattered % CONTRACT_IN == 0).then_some(policy)
+    scattered.is_multiple_of(CONTRACT_IN).then_some(policy)
 }
 
 /// An event of the centre that belongs to no conversation.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use crate::sink::{ObjectError, Objects};
+use crate::sink::Objects;
 use crate::state::{StateError, in_the_open};
 
 /// What a search looked at and found.
@@ -28,7 +28,7 @@ pub struct Scan {
 pub fn scan(objects: &dyn Objects, needle: &str) -> Result<Scan, StateError> {
     let mut scan = Scan::default();
     for object in objects.list("")? {
-        let Some(stored) = objects.get(&object.name).map_err(ObjectError::from)? else { continue };
+        let Some(stored) = objects.get(&object.name)? else { continue };
         scan.files += 1;
         scan.bytes += stored.body.len() as u64;
         let holds = if object.name.ends_with(".parquet") {

@@ -159,6 +159,11 @@ fn writer() -> Result<ArrowWriter<Vec<u8>>, StateError> {
     ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).map_err(encode_error)
 }
 
+/// A row with its key and version.
+pub type Keyed<R> = (u128, i64, R);
+/// Sees rows as they are encoded, with key and version.
+pub type VisitRaw<'a> = dyn FnMut(u128, i64, &[u8]) -> Result<(), StateError> + 'a;
+
 /// Reads a state file, a chunk of rows at a time.
 pub struct SegmentReader {
     file: StateFile,
@@ -182,7 +187,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// [`StateError::Damaged`].
-    pub fn next_chunk<R: DeserializeOwned>(&mut self) -> Result<Option<Vec<(u128, i64, R)>>, StateError> {
+    pub fn next_chunk<R: DeserializeOwned>(&mut self) -> Result<Option<Vec<Keyed<R>>>, StateError> {
         let mut rows = Vec::new();
         let path = self.file.path.clone();
         let more = self.next_raw(&mut |key, version, row| {
@@ -198,10 +203,7 @@ impl SegmentReader {
     ///
     /// # Errors
     /// [`StateError::Damaged`], and what `visit` returns.
-    pub fn next_raw(
-        &mut self,
-        visit: &mut dyn FnMut(u128, i64, &[u8]) -> Result<(), StateError>,
-    ) -> Result<bool, StateError> {
+    pub fn next_raw(&mut self, visit: &mut VisitRaw<'_>) -> Result<bool, StateError> {
         let damaged = |detail: String| StateError::Damaged { path: self.file.path.clone(), detail };
         let Some(batch) = self.batches.next() else { return Ok(false) };
         let batch = batch.map_err(|error| damaged(error.to_string()))?;

@@ -219,5 +219,5 @@ fn luhn(digits: &[u32]) -> bool {
         .zip(0_u32..)
         .map(|(&digit, place)| if place % 2 == 0 { digit } else { doubled(digit) })
         .sum();
-    sum % 10 == 0 && digits.iter().any(|&digit| digit != 0)
+    sum.is_multiple_of(10) && digits.iter().any(|&digit| digit != 0)
 }

@@ -138,7 +138,7 @@ fn stays(column: Column, token: &str) -> bool {
     let is_year = |text: &[u8]| text.len() > 4 && text[..4].iter().all(u8::is_ascii_digit) && text[4] == b'-';
     match column.kind() {
         ColumnKind::Text => column == Column::Source || column.name().ends_with("_id"),
-        ColumnKind::Time => is_year(token[1..].as_bytes()),
+        ColumnKind::Time => is_year(&token.as_bytes()[1..]),
         _ => false,
     }
 }

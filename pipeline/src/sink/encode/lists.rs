@@ -59,7 +59,7 @@ impl ListColumn {
             _ => false,
         };
         self.fields.len() == element.len()
-            && self.fields.iter_mut().zip(element).map(fits).fold(true, |all, one| all && one)
+            && self.fields.iter_mut().zip(element).map(fits).filter(|fits| !fits).count() == 0
     }
 
     /// Ends the current row.

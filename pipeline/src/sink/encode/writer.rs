@@ -259,10 +259,10 @@ impl TableWriter {
     pub(super) fn list<'a, const N: usize>(&mut self, elements: impl IntoIterator<Item = [Value<'a>; N]>) {
         let fits = match self.next() {
             Some(Column::List(list)) => {
-                elements.into_iter().fold(true, |fits, element| list.push(&element) && fits) && {
-                    list.end();
-                    true
-                }
+                // Every element is pushed, also after one that does not fit.
+                let misfits = elements.into_iter().filter(|element| !list.push(element)).count();
+                list.end();
+                misfits == 0
             }
             _ => false,
         };

@@ -133,8 +133,13 @@ pub(super) fn message_scores() -> Vec<MessageScore> {
             text: TextKey::of("x"),
         };
         let scores = TextScores {
-            emotion: (number % 2 == 0).then_some(Emotion { anger: 7_000, joy: 1_000, optimism: 500, sadness: 1_500 }),
-            offensive: (number % 4 == 0).then_some(1_250),
+            emotion: number.is_multiple_of(2).then_some(Emotion {
+                anger: 7_000,
+                joy: 1_000,
+                optimism: 500,
+                sadness: 1_500,
+            }),
+            offensive: number.is_multiple_of(4).then_some(1_250),
             intent: Some(IntentScore { label: symbol("refund"), probability: 9_000 }),
             highlights: vec![Highlight { char_start: 0, char_end: 4, weight: -2_500 }; number % 4],
             ..TextScores::of_sentiment(Sentiment { negative: 2_500, neutral: 500, positive: 7_000 })
@@ -161,9 +166,9 @@ pub(super) fn conversation_scores() -> Vec<ConversationScore> {
         first_sentiment: 4_500,
         last_sentiment: -9_000,
         sentiment_shift_millionths: -1_350_000,
-        quality: (number % 3 == 0).then_some(6_250),
+        quality: number.is_multiple_of(3).then_some(6_250),
         quality_error: (number % 3 == 1).then(|| "not a number".to_owned()),
-        attention: (0..if number % 3 == 0 { 2 } else { 0 })
+        attention: (0..if number.is_multiple_of(3) { 2 } else { 0 })
             .map(|turn| TurnAttention {
                 time_ms: start_ms() + turn,
                 event_id: format!("event-{turn}").into(),
