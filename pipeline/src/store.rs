@@ -334,6 +334,9 @@ fn remote_store(url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
         };
     }
+    if matches!(url.scheme(), "s3" | "s3a") {
+        check_endpoint().map_err(|detail| StoreError::Configuration { url: url.to_string(), detail })?;
+    }
     let built = match url.scheme() {
         "memory" => return Ok(MEMORY.clone()),
         "s3" | "s3a" => build!(AmazonS3Builder, AmazonS3ConfigKey::Client),
@@ -356,7 +359,26 @@ fn scratch(error: std::io::Error) -> StoreError {
     StoreError::LocalDisk { path: std::env::temp_dir().display().to_string(), detail: error.to_string() }
 }
 
-/// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole.
+/// Tells at once what a client would find out with its first request, and then try again for long.
+fn check_endpoint() -> Result<(), String> {
+    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let Some(name) =
+        ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find(|name| set(name).is_some())
+    else {
+        return Ok(());
+    };
+    let address = set(name).and_then(|value| Url::parse(&value).ok()).filter(|address| address.has_host());
+    let allows_http = set("AWS_ALLOW_HTTP").is_some_and(|value| ["true", "1", "on", "yes"].contains(&value.as_str()));
+    match address.as_ref().map(Url::scheme) {
+        Some("https") => Ok(()),
+        Some("http") if allows_http => Ok(()),
+        Some("http") => Err(format!("{name} is an http address; set AWS_ALLOW_HTTP=true to send requests without TLS")),
+        _ => Err(format!("{name} is no http or https address")),
+    }
+}
+
+/// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole. Those of claims stay: another
+/// job may be making its claim at this moment, and nothing else is written before one.
 fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
     let mut cleared = 0;
     for entry in std::fs::read_dir(folder)? {
@@ -364,7 +386,8 @@ fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
         let name = entry.file_name();
         let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
         if entry.file_type()?.is_dir() {
-            cleared += clear_partial_files(&entry.path())?;
+            let is_of_claims = entry.path().ends_with(crate::sink::FENCE);
+            cleared += if is_of_claims { 0 } else { clear_partial_files(&entry.path())? };
         } else if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
             std::fs::remove_file(entry.path())?;
             cleared += 1;

@@ -16,7 +16,7 @@ use super::error::CommitError;
 use super::objects::Objects;
 
 /// Folder of the claims below the root.
-pub(super) const FENCE: &str = "_contactflow/fence";
+pub(crate) const FENCE: &str = "_contactflow/fence";
 
 /// Claims that are kept, the newest included.
 const CLAIMS_KEPT: u64 = 64;
