@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use contactflow::kpis;
+use contactflow::seal::Sealed;
 use contactflow::views::{ArrangedSize, Views};
 use contactflow_operators::anomaly::{anomalies, series_points};
 use contactflow_operators::causes::Causes;
@@ -60,7 +61,7 @@ fn build(worker: &mut Worker) -> Job {
     let for_job = Metrics::clone(&metrics);
     worker.dataflow::<Epoch, _, _>(|scope| {
         let probe = Handle::new();
-        let mut views = Views::new(&probe, &Windows::utc());
+        let mut views = Views::new(&probe, &Windows::utc(), &Sealed::default());
         let (incoming, rows) = scope.new_input();
         let net = deduplicate(rows, ());
         let (rules, windows) = (KpiRules::default(), Windows::utc());

@@ -10,6 +10,7 @@ mod fold;
 mod history;
 mod operator;
 mod preparation;
+mod settled;
 mod store;
 mod unplaced;
 mod view;
@@ -17,7 +18,9 @@ mod view;
 pub use difference::Differences;
 pub use fold::{moved_events, view, void_view};
 pub use history::{Change, History, apply, order};
-pub use operator::{Conversations, ConversationsInput, Stage, conversations};
+pub use operator::{Conversations, ConversationsInput, Histories, Stage, conversations};
+pub use settled::Settled;
+pub use unplaced::message_hash;
 pub use view::{ContactResolve, ContactVisit, Context, Credit, Credited, LevelChange, View, Wait};
 
 use contactflow_schemas::clock::TimeMs;

@@ -23,6 +23,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
+use crate::seal::Sealed;
 use crate::sink::Objects;
 use crate::sources::{FileReader, SourceFile};
 use crate::state::{SegmentReader, StateError, StateFile, StateKind};
@@ -106,9 +107,25 @@ impl IngestProgress {
         self.files.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Makes every reader stop where it is; nothing of this run is committed any more.
+    /// Makes every reader stop where it is; nothing of this round is committed any more.
     pub fn cancel(&self) {
         self.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets readers read again, after those that were made to stop are gone.
+    pub fn resume(&self) {
+        self.cancelled.store(false, Ordering::Relaxed);
+    }
+
+    /// Rows read, and those of them that were rejected.
+    pub fn counted(&self) -> [u64; 2] {
+        [&self.rows, &self.rejects].map(|counter| counter.load(Ordering::Relaxed))
+    }
+
+    /// Goes on from earlier counts: what was read since is read again.
+    pub fn count_from(&self, [rows, rejects]: [u64; 2]) {
+        self.rows.store(rows, Ordering::Relaxed);
+        self.rejects.store(rejects, Ordering::Relaxed);
     }
 
     /// Takes the error that stopped a reader, if one did.
@@ -132,6 +149,8 @@ pub struct Ingest {
     pub texts: bool,
     /// Readers pause while more texts than this wait for the model.
     pub backlog_texts_max: usize,
+    /// What of the rows concerns sealed conversations.
+    pub sealed: Sealed,
     /// Shared counters.
     pub progress: Arc<IngestProgress>,
 }
@@ -265,6 +284,8 @@ fn restore(reader: &mut SegmentReader, kind: StateKind, out: &mut Chunk) -> Resu
         StateKind::Predictions => rows(reader, &mut out.predictions)?,
         StateKind::Texts => rows(reader, &mut out.texts)?,
         StateKind::Qualities => rows(reader, &mut out.qualities)?,
+        // Read before the dataflow is built.
+        StateKind::Seals => false,
     })
 }
 
@@ -354,7 +375,7 @@ pub fn read_files<'scope>(
 }
 
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {
-    match row {
+    let incoming = match row {
         Ok(normalised) => {
             normalised.text.filter(|_| ingest.texts).into_iter().for_each(text);
             Incoming::Delivery(normalised.delivery)
@@ -363,5 +384,7 @@ fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incomin
             ingest.progress.rejects.fetch_add(1, Ordering::Relaxed);
             Incoming::Rejected(rejected)
         }
-    }
+    };
+    ingest.sealed.check_row(&incoming);
+    incoming
 }

@@ -1,29 +1,35 @@
 //! The dataflow: the one function to read first.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use contactflow_inference::DevicePool;
 use contactflow_operators::anomaly::{anomalies, series_points};
 use contactflow_operators::causes::Causes;
 use contactflow_operators::cells::arrange_rows;
-use contactflow_operators::deduplicate::deduplicate;
+use contactflow_operators::conversation::Histories;
+use contactflow_operators::deduplicate::{Ledger, deduplicate};
 use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::{Asking, cycles, explain, qualities, scores, topics};
+use contactflow_schemas::dimension::{Dimension, DimensionEvent};
 use contactflow_schemas::facts::Grouping::Channel;
 use contactflow_schemas::prediction::ConversationRequest;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
 use contactflow_schemas::windows::Windows;
-use timely::dataflow::operators::probe::Handle;
+use timely::dataflow::operators::Inspect;
+use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::worker::Worker;
 
 use crate::ingest::{FileAssignment, Ingest, IngestProgress, read_files, round_of};
 use crate::kpis::{Measured, kpi_cells, measure};
 use crate::model::{NoModel, PooledModel};
+use crate::seal::Sealed;
 use crate::settings::{JobSettings, SettingsError, TableSelection};
 use crate::sink::Objects;
 use crate::state::StateJournal;
@@ -55,6 +61,8 @@ pub struct JobContext {
     pub causes: Causes,
     /// What the operators count.
     pub metrics: Metrics,
+    /// What is not in memory.
+    pub sealed: Sealed,
 }
 
 /// The device threads of a job.
@@ -67,6 +75,12 @@ pub struct Devices {
 }
 
 impl JobContext {
+    /// The same with something sealed.
+    pub fn with_sealed(mut self, sealed: Sealed) -> Self {
+        self.ingest.sealed = sealed.clone();
+        Self { sealed, ..self }
+    }
+
     /// The context of a job over `roots` whose state and tables are in `objects`.
     ///
     /// # Errors
@@ -87,6 +101,7 @@ impl JobContext {
                 masking: settings.privacy.mask,
                 texts: devices.is_some(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
+                sealed: Sealed::default(),
                 progress: Arc::clone(progress),
             },
             model_id: devices.as_ref().map_or_else(String::new, |devices| devices.texts.model_id().to_owned()),
@@ -99,6 +114,7 @@ impl JobContext {
             tables: settings.tables()?,
             causes,
             metrics: Metrics::default(),
+            sealed: Sealed::default(),
         })
     }
 }
@@ -111,6 +127,16 @@ pub struct Job {
     pub probe: Handle<Epoch>,
     /// The tables this worker writes.
     pub views: Views,
+    /// What stands for every event.
+    pub ledger: Rc<RefCell<Ledger>>,
+    /// The conversations.
+    pub histories: Histories,
+}
+
+fn check_dimensions(sealed: &Sealed, rows: &[(DimensionEvent, isize)]) {
+    let is_read_by_conversations = |row: &DimensionEvent| !matches!(row.dimension, Dimension::Presence { .. });
+    let rows = rows.iter().filter(|(row, _)| is_read_by_conversations(row));
+    rows.for_each(|(row, _)| sealed.check_dimension(row.time_ms));
 }
 
 /// Builds the whole dataflow, stage after stage; what a restart needs goes to `journal`:
@@ -132,12 +158,13 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         tables,
         causes,
         metrics,
+        sealed,
     } = context.clone();
     let journal = StateJournal::clone(journal);
     let index = worker.index();
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
-        let mut views = Views::new(&probe, &windows);
+        let mut views = Views::new(&probe, &windows, &sealed);
 
         // Sources and normalisation: assigned files become deliveries, rejects and texts.
         let (files, assigned) = timely::dataflow::operators::vec::Input::new_input(&scope);
@@ -145,6 +172,16 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
 
         // Net events: one per identity, whatever was delivered in whatever order.
         let net = deduplicate(read.rows, journal.clone());
+
+        let watched = net.dimensions.clone().inspect_core(move |event| {
+            // What is restored stood when it was sealed.
+            if let Ok((stamp, rows)) = event
+                && stamp.iter().any(|&epoch| round_of(epoch) > 0)
+            {
+                check_dimensions(&sealed, rows);
+            }
+        });
+        watched.probe_with(&probe);
 
         // Conversations: facts, contributions to KPIs, turns.
         let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
@@ -209,6 +246,6 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         views.evaluations(arrange_rows(scored.evaluations, |row| row.day, "ModelEval"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
-        Job { files, probe, views }
+        Job { files, probe, views, ledger: net.ledger, histories: conversations.histories }
     })
 }

@@ -7,6 +7,7 @@ pub mod job;
 pub mod kpis;
 pub mod model;
 pub mod run;
+pub mod seal;
 pub mod settings;
 pub mod sink;
 pub mod sources;

@@ -9,6 +9,7 @@ mod files;
 mod inspect;
 mod round;
 mod scan;
+mod sealing;
 mod shared;
 
 use std::sync::Arc;
@@ -16,9 +17,12 @@ use std::time::{Duration, Instant};
 
 use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
+use contactflow_operators::infer::Backlog;
 
+use self::shared::{Again, Resume, Shared};
 use crate::ingest::{IngestProgress, ReadError};
 use crate::job::{Devices, JobContext};
+use crate::seal::{Sealed, SealedIndex, Unsealing};
 use crate::settings::{InferenceSettings, JobSettings, SettingsError};
 use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
 use crate::state::{self, StateError};
@@ -130,6 +134,8 @@ pub struct RunSummary {
     pub rejects: u64,
     /// Rows taken over from the state of an earlier run.
     pub restored_rows: u64,
+    /// How often the workers were started again, because something was sealed or something sealed changed.
+    pub restarts: u32,
     /// Commits made.
     pub commits: u64,
     /// The last of them, if any.
@@ -185,13 +191,67 @@ pub fn run_with(
     }
     let devices = start_devices(settings)?;
 
-    let started = Instant::now();
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
-    let resume = shared::Resume::of(committer.previous(), settings.keep_state, &context.model_id);
-    let target = shared::Target::Commit(Box::new(committer));
-    let shared = Arc::new(shared::Shared::new(settings, mode, context, target, resume, stop.clone()));
-    start_workers(&shared)?;
-    shared.summary(started.elapsed())
+    work_until_done(settings, mode, context, committer, stop)
+}
+
+/// Starts the workers, and starts them again when a seal was made or has to be opened.
+fn work_until_done(
+    settings: &JobSettings,
+    mode: Mode,
+    context: JobContext,
+    mut committer: Committer,
+    stop: &Stop,
+) -> Result<RunSummary, JobError> {
+    let started = Instant::now();
+    let objects = Arc::clone(&context.ingest.objects);
+    let progress = Arc::clone(&context.ingest.progress);
+    let is_same = committer.previous().is_some_and(|previous| {
+        settings.keep_state && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
+    });
+    // What other settings have sealed has to be computed anew.
+    let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };
+    let mut before = shared::Before::default();
+    loop {
+        let resume = loop {
+            let resume = match settings.keep_state {
+                true => Resume::sealed(committer.previous(), &context.model_id, sealed_until),
+                false => Resume::of(committer.previous(), false, &context.model_id),
+            };
+            committer.freeze(resume.horizon.map(|horizon| horizon.frozen_day));
+            if committer.has_frozen_files() {
+                break resume;
+            }
+            tracing::warn!("a file of a sealed day is not as the last commit wrote it; it is computed anew");
+            sealed_until = i32::MIN;
+        };
+        let index = Arc::new(SealedIndex::read(&*objects, &resume.state)?);
+        let sealed = Sealed { horizon: resume.horizon, index, unsealing: Unsealing::default() };
+        let context = JobContext { backlog: Backlog::default(), ..context.clone() }.with_sealed(sealed);
+        let target = shared::Target::Commit(Box::new(committer));
+        let shared = Arc::new(shared::Shared::new(settings, mode, context, target, resume, before, stop.clone()));
+        start_workers(&shared)?;
+        let again = shared.again().filter(|(again, _)| match again {
+            Again::Sealed => mode == Mode::Follow && !stop.is_requested(),
+            Again::Unsealed(_) => true,
+        });
+        let Some((again, next)) = again else { return shared.summary(started.elapsed()) };
+        let shared = Arc::into_inner(shared).and_then(Shared::into_committer);
+        committer = shared.ok_or_else(|| JobError::Workers("a worker outlived its dataflow".to_owned()))?;
+        committer.start_again();
+        let live = committer.previous().and_then(|previous| previous.state.as_deref()).unwrap_or_default();
+        state::delete_orphans(&objects, live)?;
+        sealed_until = match again {
+            Again::Sealed => i32::MAX,
+            Again::Unsealed(day) => {
+                tracing::info!("something sealed changes: the round starts again with it in memory");
+                day
+            }
+        };
+        before = next;
+        progress.count_from(before.counted);
+        progress.resume();
+    }
 }
 
 /// Clears what an unfinished commit of an earlier run left. A run that keeps no state must read all that there is, and takes the

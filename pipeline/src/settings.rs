@@ -71,6 +71,9 @@ pub struct JobSettings {
     pub poll_interval_ms: u64,
     /// Keeps what a restart goes on from (`_contactflow/state`). Without it every start reads all inputs again.
     pub keep_state: bool,
+    /// Days after which a month is sealed: its partitions stay as they are and its conversations leave memory, until
+    /// something in it changes. 0 keeps everything in memory.
+    pub seal_after_days: u32,
     /// The KPI tables to publish, by name; none means all.
     pub kpi_tables: Vec<String>,
     /// Publishes what commits change in windows that were closed (table `restatements`); that reads the files they
@@ -83,6 +86,9 @@ pub struct JobSettings {
     /// The model.
     pub inference: InferenceSettings,
 }
+
+/// A hundred years.
+const SEAL_AFTER_DAYS_MAX: u32 = 36_500;
 
 /// Which KPI tables a job publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,6 +112,7 @@ impl Default for JobSettings {
             epoch_rows: 500_000,
             poll_interval_ms: 1_000,
             keep_state: true,
+            seal_after_days: 92,
             kpi_tables: Vec::new(),
             restatements: true,
             kpi: KpiRules::default(),
@@ -169,6 +176,7 @@ impl JobSettings {
             kpi: published.kpi,
             kpi_tables: published.kpi_tables,
             inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
+            seal_after_days: 0,
             ..Self::default()
         }
     }
@@ -229,6 +237,9 @@ impl JobSettings {
         }
         self.windows()?;
         self.tables()?;
+        if self.seal_after_days > SEAL_AFTER_DAYS_MAX {
+            return problem("seal_after_days", "expected 0 to 36500");
+        }
         if self.poll_interval_ms == 0 {
             return problem("poll_interval_ms", "expected at least 1");
         }

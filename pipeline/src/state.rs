@@ -24,6 +24,7 @@ mod cipher;
 mod journal;
 mod ledger;
 mod rewrite;
+mod sealing;
 mod segment;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub use self::cipher::KEY_VARIABLE;
 pub use self::journal::{NewState, StateJournal};
 pub use self::ledger::StateLedger;
 pub use self::rewrite::{Edit, merge, read_rows, rewrite};
+pub use self::sealing::{Split, seal};
 pub use self::segment::{Keyed, SegmentReader, SegmentWriter, VisitRaw};
 use crate::sink::{ObjectError, Objects, sha256_hex};
 
@@ -53,6 +55,8 @@ pub enum StateKind {
     Texts,
     /// What a model said of conversations.
     Qualities,
+    /// Marks of sealed conversations, see [`seal`](crate::seal).
+    Seals,
 }
 
 impl StateKind {
@@ -68,6 +72,7 @@ impl StateKind {
             Self::Predictions => "predictions",
             Self::Texts => "texts",
             Self::Qualities => "qualities",
+            Self::Seals => "seals",
         }
     }
 }
@@ -88,6 +93,9 @@ pub struct StateFile {
     /// Model that predictions are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
+    /// Frozen day of the seal that it belongs to, days since 1970-01-01: a restart does not take its deliveries in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_before_day: Option<i32>,
 }
 
 /// Why the state cannot be read or written.
@@ -137,7 +145,7 @@ fn store(
     let body = cipher::seal(body)?;
     let (bytes, sha256) = (body.len() as u64, sha256_hex(&body));
     objects.put(&path, body)?;
-    Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id }))
+    Ok(Some(StateFile { kind, path, rows, bytes, sha256, model_id, sealed_before_day: None }))
 }
 
 /// Reads a state file as it was written.

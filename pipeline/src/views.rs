@@ -34,6 +34,7 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::operators::vec::Broadcast;
 use timely::progress::Antichain;
 
+use crate::seal::Sealed;
 use crate::sink::{
     EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_dimensions,
     encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_topics,
@@ -58,6 +59,9 @@ trait View {
     /// Hands every changed partition over.
     fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError>;
 
+    /// Forgets which frozen days changed; returns the first of them.
+    fn take_frozen(&mut self, sealed: &Sealed) -> Option<i32>;
+
     /// How large its arrangement is; none where that is not counted.
     fn size(&self) -> Option<ArrangedSize> {
         None
@@ -81,12 +85,14 @@ pub struct Views {
     windows: Windows,
     views: Vec<Box<dyn View>>,
     as_of: Rc<RefCell<AsOf>>,
+    sealed: Sealed,
 }
 
 impl Views {
     /// No tables yet; `probe` will follow all that are added.
-    pub fn new(probe: &Handle<Epoch>, windows: &Windows) -> Self {
-        Self { probe: probe.clone(), windows: windows.clone(), views: Vec::new(), as_of: Rc::default() }
+    pub fn new(probe: &Handle<Epoch>, windows: &Windows, sealed: &Sealed) -> Self {
+        let (as_of, sealed) = (Rc::default(), sealed.clone());
+        Self { probe: probe.clone(), windows: windows.clone(), views: Vec::new(), as_of, sealed }
     }
 
     /// Latest event time of what the tables know.
@@ -101,6 +107,25 @@ impl Views {
             .broadcast()
             .inspect(move |&(time_ms, diff)| as_of.borrow_mut().update(time_ms, diff))
             .probe_with(&self.probe);
+    }
+
+    /// Says that the state of the last commit is taken in. What of it lies in frozen partitions is a part of what they hold,
+    /// and not news.
+    pub fn restored(&mut self) {
+        for view in &mut self.views {
+            view.take_frozen(&self.sealed);
+        }
+    }
+
+    /// Asks for what is sealed if something in a frozen partition changed since the last call, or as_of went back there.
+    /// Call it before [`Self::write`].
+    pub fn check_sealed(&mut self) {
+        self.sealed.check_as_of(self.as_of_ms());
+        for view in &mut self.views {
+            if let Some(day) = view.take_frozen(&self.sealed) {
+                self.sealed.unsealing.ask(day);
+            }
+        }
     }
 
     /// Hands every partition that changed since the last call over. Call it when the probe has passed what was fed.
@@ -213,6 +238,13 @@ where
     (trace, dirty)
 }
 
+fn take_frozen(dirty: &Dirty, sealed: &Sealed) -> Option<i32> {
+    let horizon = sealed.horizon?;
+    let mut dirty = dirty.borrow_mut();
+    let open = dirty.split_off(&horizon.frozen_day);
+    std::mem::replace(&mut *dirty, open).first().copied()
+}
+
 /// A KPI table: cells with their tally in the difference.
 struct CellView {
     table: Table,
@@ -252,6 +284,10 @@ impl CellView {
 }
 
 impl View for CellView {
+    fn take_frozen(&mut self, sealed: &Sealed) -> Option<i32> {
+        take_frozen(&self.dirty, sealed)
+    }
+
     fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError> {
         let as_of_ms = context.as_of_ms;
         let mut days = self.dirty.take();
@@ -323,6 +359,10 @@ impl<D: ExchangeData> RowView<D> {
 }
 
 impl<D: ExchangeData> View for RowView<D> {
+    fn take_frozen(&mut self, sealed: &Sealed) -> Option<i32> {
+        if self.table.is_dated() { take_frozen(&self.dirty, sealed) } else { None }
+    }
+
     fn write(&mut self, writer: &PartitionWriter, context: &WriteContext) -> Result<(), EncodeError> {
         for day in self.dirty.take() {
             let rows = self.day(day);

@@ -41,7 +41,7 @@ use contactflow_schemas::tables::Table as Published;
 use contactflow_schemas::tally::Tally;
 use contactflow_schemas::windows::{Window, Windows};
 use contactflow_schemas::zone::Zone;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use std::time::Duration;
@@ -334,10 +334,18 @@ fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
         (MESSAGE_SCORES, encode_message_scores(standing(collected.messages), model)?),
         (CONVERSATION_SCORES, encode_conversation_scores(standing(collected.cycles), model)?),
         (TOPICS, encode_topics(standing(collected.topics), windows, model)?),
-        (MODEL_EVAL, encode_evaluations(standing(collected.evaluations), windows, model)?),
     ];
     for (name, file) in files {
         tables.insert(name.to_owned(), read_rows(name, file)?);
+    }
+    // A partition holds one day.
+    let mut days: BTreeMap<i32, Vec<ModelEvaluation>> = BTreeMap::new();
+    for evaluation in standing(collected.evaluations) {
+        days.entry(evaluation.day).or_default().push(evaluation);
+    }
+    let evaluations = tables.entry(MODEL_EVAL.to_owned()).or_default();
+    for day in days.into_values() {
+        evaluations.extend(read_rows(MODEL_EVAL, encode_evaluations(day, windows, model)?)?);
     }
     tables.insert(REJECTS.to_owned(), read_rows(REJECTS, encode_rejects(standing(collected.rejects))?)?);
     Ok(tables)

@@ -39,6 +39,7 @@ impl Product {
             retention_seconds: 0,
             poll_interval_ms: POLL_MS,
             kpi_tables: options.kpi_tables.clone(),
+            seal_after_days: options.seal_after_days,
             kpi: KpiRules { time_zone: options.time_zone.clone(), ..KpiRules::default() },
             inference: InferenceSettings { enabled: false, ..InferenceSettings::default() },
             ..JobSettings::default()

@@ -45,9 +45,18 @@ pub fn differences_between(
 ///
 /// A run that ends in an error counts as found something. The message holds the differences and the scenario to save.
 pub fn hold_for_histories(seeds: impl IntoIterator<Item = u64>, size: Size, check: Check) -> Result<()> {
+    hold_for(seeds, &|seed| history(seed, size), check)
+}
+
+/// As [`hold_for_histories`], with any history of a seed.
+pub fn hold_for(
+    seeds: impl IntoIterator<Item = u64>,
+    history: &dyn Fn(u64) -> Vec<Row>,
+    check: Check,
+) -> Result<()> {
     let found = |seed: u64, rows: &[Row]| check(seed, rows).unwrap_or_else(|error| vec![format!("{error:#}")]);
     for seed in seeds {
-        let rows = history(seed, size);
+        let rows = history(seed);
         if found(seed, &rows).is_empty() {
             continue;
         }

@@ -27,6 +27,8 @@ pub struct RunOptions {
     pub layout: Layout,
     /// Run once per file over the same output, each time with one file more, instead of once over all of them.
     pub file_by_file: bool,
+    /// Age at which months are sealed, days; 0 for never.
+    pub seal_after_days: u32,
 }
 
 impl Default for RunOptions {
@@ -38,6 +40,7 @@ impl Default for RunOptions {
             time_zone: "UTC".to_owned(),
             layout: Layout::default(),
             file_by_file: false,
+            seal_after_days: 0,
         }
     }
 }

@@ -1,11 +1,15 @@
 //! The timely operator that keeps the histories.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
 use contactflow_schemas::event::ConversationKey;
 use contactflow_schemas::facts::{Cell, CycleFacts, LabelledText, Turn};
+use contactflow_schemas::prediction::TextKey;
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::symbol::Symbol;
@@ -19,6 +23,7 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::vec::{Broadcast, Partition, ToStream};
 
+use super::settled::Settled;
 use super::store::{Received, Store};
 use super::{Change, LevelUpdate, VisitUpdate, WaitUpdate};
 use crate::as_of::LatestTimes;
@@ -64,6 +69,8 @@ pub struct Conversations<'scope> {
     pub labelled: VecCollection<'scope, Epoch, LabelledText, isize>,
     /// Rows that refer to nothing.
     pub rejects: VecCollection<'scope, Epoch, Reject, isize>,
+    /// The histories on this worker; to be looked at between the steps of the dataflow.
+    pub histories: Histories,
 }
 
 impl<'scope> Conversations<'scope> {
@@ -78,7 +85,25 @@ impl<'scope> Conversations<'scope> {
             turns: self.turns.concat(other.turns),
             labelled: self.labelled.concat(other.labelled),
             rejects: self.rejects.concat(other.rejects),
+            histories: self.histories,
         }
+    }
+}
+
+/// One worker's histories.
+#[derive(Clone)]
+pub struct Histories(Rc<RefCell<Store>>);
+
+impl Histories {
+    /// The conversations of which everything lies before a time, for good: see [`Settled`]. Left out are those that are
+    /// `disputed` and those with a text that is `waiting` for the model.
+    pub fn settled(
+        &self,
+        before_ms: TimeMs,
+        disputed: &HashSet<ConversationKey>,
+        waiting: &HashSet<TextKey>,
+    ) -> Vec<Settled> {
+        self.0.borrow().settled(before_ms, disputed, waiting)
     }
 }
 
@@ -149,9 +174,10 @@ fn stage<'scope>(
     let mut moved_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(moved_output);
     let mut labelled_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(labelled_output);
 
+    let histories = Histories(Rc::new(RefCell::new(Store::new(rules, windows, causes, Arc::clone(&metrics)))));
+    let shared = histories.clone();
     builder.build(move |_capabilities| {
         let mut buffer = EpochBuffer::new(9);
-        let mut store = Store::new(rules, windows, causes, Arc::clone(&metrics));
         move |frontiers| {
             changes_input.for_each(|capability, rows: &mut Vec<_>| {
                 buffer.stash(&capability, vec![Received::Changes(std::mem::take(rows))]);
@@ -170,7 +196,7 @@ fn stage<'scope>(
             });
             let open = [&frontiers[0], &frontiers[1], &frontiers[2], &frontiers[3], &frontiers[4]];
             while let Some(mut batch) = buffer.next_complete(&open) {
-                let (mut differences, moved) = store.process(batch.take_items());
+                let (mut differences, moved) = shared.0.borrow_mut().process(batch.take_items());
                 let EpochBatch { epoch, capabilities, .. } = batch;
                 let facts = std::mem::take(&mut differences.facts).into_iter();
                 facts_output
@@ -203,6 +229,7 @@ fn stage<'scope>(
         turns: turns.as_collection(),
         labelled: labelled.as_collection(),
         rejects: rejects.as_collection(),
+        histories,
     };
     (conversations, moved)
 }

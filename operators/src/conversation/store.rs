@@ -151,6 +151,24 @@ impl Store {
         output
     }
 
+    /// The conversations that no merge concerns.
+    pub(super) fn plain_histories(&self) -> impl Iterator<Item = (ConversationKey, &History)> {
+        let plain = self.conversations.iter().filter(|(key, _)| self.merges.role(**key) == Role::Plain);
+        plain.map(|(key, kept)| (*key, &kept.history))
+    }
+
+    /// The view of a conversation that no merge concerns, as of now.
+    pub(super) fn view(&self, key: ConversationKey, events: &[Event]) -> View {
+        let dimensions = self.dimensions.of(key.tenant);
+        let as_of_ms = self.as_of.get().unwrap_or(0);
+        view(&Context { rules: &self.rules, windows: &self.windows, dimensions, as_of_ms }, key, events)
+    }
+
+    /// True for an event that is a label without a conversation of its own.
+    pub(super) fn is_unplaced(&self, key: ConversationKey, event: &Event) -> bool {
+        self.labels.has(key.tenant, event)
+    }
+
     fn change(
         &self,
         key: ConversationKey,

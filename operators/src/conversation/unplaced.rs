@@ -27,7 +27,8 @@ pub(super) struct UnplacedLabels {
     messages: HashMap<Identity, MessageHash>,
 }
 
-fn message_hash(tenant: Symbol, message_id: &str) -> MessageHash {
+/// Hash of a message id within its tenant, the same in every process.
+pub fn message_hash(tenant: Symbol, message_id: &str) -> u64 {
     mix(TextKey::of(message_id).0 as u64 ^ tenant.stable_hash())
 }
 
@@ -53,6 +54,11 @@ impl UnplacedLabels {
             }
         }
         changes.extend(concerned);
+    }
+
+    /// True for an event that is one of these labels.
+    pub(super) fn has(&self, tenant: Symbol, event: &Event) -> bool {
+        !self.messages.is_empty() && self.messages.contains_key(&(tenant, event.source, event.event_id.clone()))
     }
 
     /// Takes in changes of labels, in the order in which they came. Returns what they are to conversations here.

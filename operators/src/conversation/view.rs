@@ -124,4 +124,6 @@ pub struct View {
     /// The view changes when as_of passes one of these times, in either direction: as_of goes back when the latest event
     /// is taken back, so times that it has passed are among them.
     pub deadlines_ms: Vec<TimeMs>,
+    /// A measure of an SLA is open: when it falls due depends on policies and calendars to come.
+    pub is_measured: bool,
 }

@@ -1,6 +1,6 @@
 //! The state behind deduplication, without any dataflow: a table of what stands per identity.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use contactflow_schemas::clock::{TimeMs, format_time};
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
@@ -98,6 +98,17 @@ impl Ledger {
     pub fn latest_ms(&mut self) -> Option<TimeMs> {
         let standing = self.blocks.iter().flatten().filter(|slot| !slot.retracted);
         self.latest.get(standing.filter_map(Slot::time))
+    }
+
+    /// Conversations with events of which rejected rows are known: these rows say how the events stand.
+    pub fn disputed(&self) -> impl Iterator<Item = ConversationKey> {
+        self.pending.keys().filter_map(|key| self.find(*key)?.conversation)
+    }
+
+    /// The identities of the events that stand in `conversations`.
+    pub fn identities_of(&self, conversations: &HashSet<ConversationKey>) -> Vec<EventKey> {
+        let is_meant = |slot: &&Slot| slot.conversation.is_some_and(|key| conversations.contains(&key));
+        self.blocks.iter().flatten().filter(is_meant).map(|slot| slot.key).collect()
     }
 
     /// Takes in a rejected row; tells whether the ledger is another one now.

@@ -1,5 +1,8 @@
 //! The timely operator around the [`Ledger`].
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::dimension::{DimensionEvent, MergeEvent};
 use contactflow_schemas::event::ConversationKey;
@@ -29,6 +32,8 @@ pub struct Deduplicated<'scope> {
     pub dimensions: Stream<'scope, Epoch, Vec<(DimensionEvent, isize)>>,
     /// Changes of merges.
     pub merges: Stream<'scope, Epoch, Vec<(MergeEvent, isize)>>,
+    /// What stands, on this worker; to be looked at between the steps of the dataflow.
+    pub ledger: Rc<RefCell<Ledger>>,
 }
 
 /// Where the rows that changed the ledger are written down, in their order: whoever takes in these rows again, in any
@@ -67,14 +72,16 @@ pub fn deduplicate<'scope>(
     let mut dimensions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(dimensions_output);
     let mut merges_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(merges_output);
 
+    let ledger = Rc::new(RefCell::new(Ledger::default()));
+    let shared = Rc::clone(&ledger);
     builder.build(move |_capabilities| {
         let mut buffer = EpochBuffer::new(5);
-        let mut ledger = Ledger::default();
         let mut reported_ms: Option<TimeMs> = None;
         move |frontiers| {
             input.for_each(|capability, rows: &mut Vec<Incoming>| buffer.stash(&capability, std::mem::take(rows)));
             while let Some(mut batch) = buffer.next_complete(&[&frontiers[0]]) {
                 let mut effects = Effects::default();
+                let mut ledger = shared.borrow_mut();
                 for row in batch.take_items() {
                     journal.record(batch.epoch, &row);
                     let is_new = match row {
@@ -105,5 +112,5 @@ pub fn deduplicate<'scope>(
             }
         }
     });
-    Deduplicated { changes, rejects: rejects.as_collection(), latest, dimensions, merges }
+    Deduplicated { changes, rejects: rejects.as_collection(), latest, dimensions, merges, ledger }
 }

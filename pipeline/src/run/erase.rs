@@ -19,7 +19,7 @@ use contactflow_schemas::symbol::Symbol;
 use serde::Serialize;
 
 use super::scan::{Scan, scan};
-use super::shared::{Resume, Shared, Target, writer_id};
+use super::shared::{Before, Resume, Shared, Target, writer_id};
 use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
@@ -100,10 +100,12 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let mut context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
     let published = previous.settings.unwrap_or_default();
     (context.model_id, context.with_quality) = (published.model_id, published.with_quality);
-    let resume = Resume { state: edited, read: previous.sources, superseded: Vec::new(), keeps_texts: true };
-    let resume = Resume { superseded: gone(&state, &resume.state), ..resume };
+    let superseded = gone(&state, &edited);
+    let resume = Resume { state: edited, horizon: None, read: previous.sources, superseded, keeps_texts: true };
+    // What is sealed may hold the contact too.
+    let resume = resume.unsealed_after(i32::MIN);
     let target = Target::Commit(Box::new(committer));
-    let shared = Arc::new(Shared::new(&settings, Mode::Once, context, target, resume, Stop::default()));
+    let shared = Arc::new(Shared::new(&settings, Mode::Once, context, target, resume, Before::default(), Stop::default()));
     start_workers(&shared)?;
     let summary = shared.summary(std::time::Duration::ZERO)?;
     if let Some(commit) = summary.last_commit {
@@ -210,7 +212,7 @@ impl Eraser<'_> {
                 })?,
                 // Scores of sequences of turns, by a hash of the whole sequence: they hold no identifier and no text, and
                 // without the turns nothing leads to them any more.
-                StateKind::Qualities => None,
+                StateKind::Qualities | StateKind::Seals => None,
             };
             self.receipt.state_files += u64::from(rewritten.is_some());
             match rewritten {

@@ -74,7 +74,8 @@ impl FilePlanner {
     pub(super) fn restore(&self, state: &[StateFile]) -> Vec<FileAssignment> {
         let mut balance = Balance::new(self.workers);
         let is_wanted = |file: &&StateFile| match file.kind {
-            StateKind::Deliveries => true,
+            StateKind::Deliveries => file.sealed_before_day.is_none(),
+            StateKind::Seals => false,
             StateKind::Texts => !self.model_id.is_empty(),
             StateKind::Predictions | StateKind::Qualities => file.model_id.as_deref() == Some(&self.model_id),
         };

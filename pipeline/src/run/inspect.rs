@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use contactflow_operators::causes::Causes;
+use contactflow_schemas::clock::date_string;
 use serde::Serialize;
 
-use super::shared::{Resume, Shared, Target};
+use super::shared::{Before, Resume, Shared, Target};
 use super::{JobError, Mode, RunSummary, Stop, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
@@ -52,7 +53,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     (context.model_id, context.with_quality) = (model_id, with_quality);
     let resume = Resume::of(Some(inspector.manifest()), keep_state, "");
     let target = Target::Compare(Box::new(inspector));
-    let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Stop::default()));
+    let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));
     let started = std::time::Instant::now();
     start_workers(&shared)?;
     let mut summary = shared.summary(started.elapsed())?;
@@ -91,6 +92,10 @@ pub struct Status {
     pub state_rows: [u64; 3],
     /// Size of the state, bytes.
     pub state_bytes: u64,
+    /// Deliveries of sealed conversations, which a restart leaves alone.
+    pub sealed_rows: u64,
+    /// The first day that is not sealed; none when nothing is.
+    pub open_from_date: Option<String>,
     /// Model that scored the texts; empty with inference off.
     pub model_id: String,
 }
@@ -109,6 +114,7 @@ pub fn status(output: &str) -> Result<Status, JobError> {
 fn status_of(output: String, manifest: &Manifest, claim: Option<Claim>) -> Status {
     let state = manifest.state.as_deref().unwrap_or_default();
     let rows = |kind: StateKind| state.iter().filter(|file| file.kind == kind).map(|file| file.rows).sum();
+    let sealed = state.iter().filter(|file| file.kind == StateKind::Deliveries && file.sealed_before_day.is_some());
     let rejects = manifest.files.iter().filter(|file| file.table == "rejected_events");
     Status {
         output,
@@ -125,6 +131,8 @@ fn status_of(output: String, manifest: &Manifest, claim: Option<Claim>) -> Statu
         rejected_rows: rejects.map(|file| file.rows).sum(),
         state_rows: [StateKind::Deliveries, StateKind::Predictions, StateKind::Texts].map(rows),
         state_bytes: state.iter().map(|file| file.bytes).sum(),
+        sealed_rows: sealed.clone().map(|file| file.rows).sum(),
+        open_from_date: sealed.filter_map(|file| file.sealed_before_day).max().map(date_string),
         model_id: manifest.settings.as_ref().map_or_else(String::new, |settings| settings.model_id.clone()),
     }
 }

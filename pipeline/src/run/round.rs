@@ -1,11 +1,15 @@
 //! The loop of one worker.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
+
+use contactflow_operators::conversation::Histories;
+use contactflow_operators::deduplicate::Ledger;
 
 use timely::worker::Worker;
 
 use super::shared::Shared;
-use super::{JobError, Mode};
+use super::{JobError, Mode, sealing};
 use crate::ingest::{FileAssignment, major_epoch};
 use crate::job::{self, Job};
 use crate::sources::list_event_files;
@@ -52,6 +56,7 @@ fn restore(worker: &mut Worker, shared: &Shared, job: &mut Job) {
     let end = major_epoch(1);
     job.files.advance_to(end);
     worker.step_or_park_while(Some(PARK), || job.probe.less_than(&end) && !shared.has_failed());
+    job.views.restored();
     if worker.index() == 0 {
         shared.restored();
     }
@@ -59,7 +64,7 @@ fn restore(worker: &mut Worker, shared: &Shared, job: &mut Job) {
 
 /// Everything in one round; the input is closed, so the frontier empties when the model has answered everything.
 fn once(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
-    let Job { mut files, probe, mut views } = job;
+    let Job { mut files, probe, mut views, ledger, histories } = job;
     if worker.index() == 0 {
         match assign(shared, false) {
             Ok(assignments) => assignments.into_iter().for_each(|assignment| files.send(assignment)),
@@ -68,12 +73,12 @@ fn once(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) 
     }
     files.close();
     worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(worker, shared, Handover { views: &mut views, journal }, 1, true);
+    finish_round(worker, shared, Handover { views: &mut views, journal, ledger: &ledger, histories: &histories }, 1, true);
 }
 
 /// Round after round, until stopped; then the model is drained and everything committed.
 fn follow(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
-    let Job { mut files, probe, mut views } = job;
+    let Job { mut files, probe, mut views, ledger, histories } = job;
     let mut round = 0;
     while !shared.is_ending() {
         round += 1;
@@ -91,11 +96,13 @@ fn follow(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal
         let end = major_epoch(round + 1);
         files.advance_to(end);
         worker.step_or_park_while(Some(PARK), || probe.less_than(&end) && !shared.has_failed());
-        finish_round(worker, shared, Handover { views: &mut views, journal }, round, stopping);
+        let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
+        finish_round(worker, shared, handover, round, stopping);
     }
     files.close();
     worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(worker, shared, Handover { views: &mut views, journal }, round + 1, true);
+    let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
+    finish_round(worker, shared, handover, round + 1, true);
 }
 
 /// What worker 0 decided for a round.
@@ -133,13 +140,16 @@ fn assign(shared: &Shared, settled: bool) -> Result<Vec<FileAssignment>, JobErro
 }
 
 /// What a worker hands over at the end of a round.
-struct Handover<'a> {
-    views: &'a mut Views,
-    journal: &'a StateJournal,
+pub(super) struct Handover<'a> {
+    pub(super) views: &'a mut Views,
+    pub(super) journal: &'a StateJournal,
+    pub(super) ledger: &'a RefCell<Ledger>,
+    pub(super) histories: &'a Histories,
 }
 
 impl Handover<'_> {
     fn write(&mut self, worker: usize, shared: &Shared) -> Result<(), JobError> {
+        self.views.check_sealed();
         shared.add_state(worker, self.journal.flush()?);
         Ok(self.views.write(&shared.writer, &shared.model_id)?)
     }
@@ -156,6 +166,12 @@ fn finish_round(worker: &Worker, shared: &Shared, mut handover: Handover, round:
         shared.fail(error);
     }
     shared.wait_for_all();
+    // The same answer for all: nobody asks between these barriers.
+    let has_failed = shared.has_failed();
+    shared.wait_for_all();
+    if !has_failed {
+        sealing::draw_up(worker.index(), shared, &handover);
+    }
     if worker.index() == 0 {
         if !shared.has_failed()
             && shared.is_commit_due()
@@ -163,7 +179,7 @@ fn finish_round(worker: &Worker, shared: &Shared, mut handover: Handover, round:
         {
             shared.fail(error);
         }
-        if stopping || shared.has_failed() {
+        if stopping || shared.has_failed() || shared.is_again() {
             shared.end();
         }
     }

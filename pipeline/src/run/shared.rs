@@ -8,15 +8,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use contactflow_schemas::clock::TimeMs;
 
 use super::files::FilePlanner;
+use super::sealing::{Draft, program};
 use super::{JobError, Mode, RunSummary};
 use crate::ingest::FileAssignment;
 use crate::job::JobContext;
+use crate::seal::Horizon;
 use crate::settings::JobSettings;
 use crate::sink::{
     CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter,
     PublishedSettings, SourceFile,
 };
-use crate::state::{NewState, STATE, StateFile, StateJournal, StateLedger, merge};
+use crate::state::{NewState, STATE, StateFile, StateJournal, StateKind, StateLedger, merge};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -54,8 +56,10 @@ impl Target {
 /// What a run goes on from.
 #[derive(Default)]
 pub(super) struct Resume {
-    /// State files that are taken in before the first round.
+    /// The state; its open files are taken in before the first round.
     pub(super) state: Vec<StateFile>,
+    /// Where the days end of which not everything is taken in.
+    pub(super) horizon: Option<Horizon>,
     /// Source files that are read.
     pub(super) read: Vec<SourceFile>,
     /// State files that the first commit makes superfluous.
@@ -75,22 +79,71 @@ impl Resume {
         Self {
             state: state.iter().filter(is_wanted).cloned().collect(),
             read: if keep_state { previous.sources.clone() } else { Vec::new() },
-            superseded: Vec::new(),
             keeps_texts: model_id.is_empty(),
+            ..Self::default()
         }
+        .unsealed_after(i32::MIN)
+    }
+
+    /// The same with the seals that froze days up to `frozen_day` at most; what is behind the others is taken in.
+    pub(super) fn unsealed_after(mut self, frozen_day: i32) -> Self {
+        for file in &mut self.state {
+            file.sealed_before_day = file.sealed_before_day.filter(|day| *day <= frozen_day);
+        }
+        let (marks, state): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state)
+            .into_iter()
+            .partition(|file| file.kind == StateKind::Seals && file.sealed_before_day.is_none());
+        self.state = state;
+        self.superseded.extend(marks.into_iter().map(|file| file.path));
+        let days = self.state.iter().filter_map(|file| file.sealed_before_day);
+        self.horizon = days.max().map(|frozen_day| Horizon { frozen_day });
+        self
+    }
+
+    /// From the last commit, with what was sealed up to `frozen_day` still sealed.
+    pub(super) fn sealed(previous: Option<&Manifest>, model_id: &str, frozen_day: i32) -> Self {
+        let resume = Self::of(previous, true, model_id);
+        let state = previous.and_then(|previous| previous.state.clone()).unwrap_or_default();
+        Self { state, superseded: Vec::new(), ..resume }.unsealed_after(frozen_day)
     }
 }
 
 /// State of the rounds, owned by whoever holds the lock.
 pub(super) struct Ledger {
-    target: Target,
+    pub(super) target: Target,
     pub(super) planner: FilePlanner,
     /// None when no state is kept.
-    state: Option<StateLedger>,
+    pub(super) state: Option<StateLedger>,
     commits: u64,
     last_commit: Option<CommitSummary>,
     inspection: Option<Inspection>,
     failure: Option<JobError>,
+    /// The last horizon up to which something was sealed, or was to be.
+    pub(super) sealed_until: Option<Horizon>,
+    /// The seal of the next commit.
+    pub(super) draft: Draft,
+    again: Option<Again>,
+    /// Rows read and rejected up to the last commit.
+    counted: [u64; 2],
+}
+
+/// Why the workers start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// A commit has sealed something, which is to leave memory.
+    Sealed,
+    /// Something sealed changes: nothing may be frozen from this day on.
+    Unsealed(i32),
+}
+
+/// What earlier starts of the workers of a run leave to the next.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Before {
+    pub(super) starts: u32,
+    sealed_until: Option<Horizon>,
+    commits: u64,
+    last_commit: Option<CommitSummary>,
+    pub(super) counted: [u64; 2],
 }
 
 /// Shared by the workers of one process.
@@ -101,6 +154,8 @@ pub(super) struct Shared {
     pub(super) writer: PartitionWriter,
     pub(super) model_id: String,
     pub(super) stop: Stop,
+    /// How often the workers of this run were started before.
+    starts: u32,
     /// Where the state goes; none when none is kept.
     state: Option<Arc<dyn Objects>>,
     /// State files of the last commit of an earlier run.
@@ -121,11 +176,12 @@ impl Shared {
         context: JobContext,
         target: Target,
         resume: Resume,
+        before: Before,
         stop: Stop,
     ) -> Self {
         let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
-        let Resume { state: restored, read, superseded, keeps_texts } = resume;
+        let Resume { state: restored, horizon, read, superseded, keeps_texts } = resume;
         let planner = FilePlanner::new(settings.workers, &model_id, &read);
         let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
@@ -134,6 +190,7 @@ impl Shared {
             writer: target.writer(),
             model_id,
             stop,
+            starts: before.starts,
             state: keeps_state.then(|| Arc::clone(&context.ingest.objects)),
             restored,
             generation: match &target {
@@ -147,10 +204,14 @@ impl Shared {
                 target,
                 planner,
                 state,
-                commits: 0,
-                last_commit: None,
+                commits: before.commits,
+                last_commit: before.last_commit,
                 inspection: None,
                 failure: None,
+                sealed_until: before.sealed_until.max(horizon),
+                draft: Draft::default(),
+                again: None,
+                counted: before.counted,
             }),
             context,
         }
@@ -179,8 +240,47 @@ impl Shared {
         self.ending.load(Ordering::SeqCst)
     }
 
-    /// True when some worker cannot go on.
+    /// True when the job was asked to end.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.stop.is_requested()
+    }
+
+    /// True when the workers are to be started again after this round.
+    pub(super) fn is_again(&self) -> bool {
+        self.ledger().again.is_some()
+    }
+
+    /// What the next start of the workers of this run goes on from, and why there is one; none when the run is over.
+    pub(super) fn again(&self) -> Option<(Again, Before)> {
+        let ledger = self.ledger();
+        let again = ledger.again.filter(|_| ledger.failure.is_none())?;
+        let before = Before {
+            starts: self.starts + 1,
+            sealed_until: ledger.sealed_until,
+            commits: ledger.commits,
+            last_commit: ledger.last_commit,
+            counted: ledger.counted,
+        };
+        Some((again, before))
+    }
+
+    /// The committer, when the workers are gone.
+    pub(super) fn into_committer(self) -> Option<Committer> {
+        match self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner).target {
+            Target::Commit(committer) => Some(*committer),
+            Target::Compare(_) => None,
+        }
+    }
+
+    /// True when some worker cannot go on, or all have to start again.
     pub(super) fn has_failed(&self) -> bool {
+        if let Some(frozen_day) = self.context.sealed.unsealing.asked()
+            && !self.failed.swap(true, Ordering::SeqCst)
+        {
+            self.ledger().again = Some(Again::Unsealed(frozen_day));
+            self.context.ingest.progress.cancel();
+            self.context.backlog.cancel();
+        }
         if let Some(error) = self.context.ingest.progress.take_failure() {
             self.fail(error.into());
         }
@@ -194,9 +294,14 @@ impl Shared {
     /// What `worker` writes to the state.
     pub(super) fn journal(&self, worker: usize) -> StateJournal {
         match &self.state {
-            Some(objects) => StateJournal::new(Arc::clone(objects), self.generation, worker, &self.model_id),
+            Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem(worker), &self.model_id),
             None => StateJournal::off(),
         }
+    }
+
+    /// How the names of state files begin that are written by one worker, or by nobody else.
+    pub(super) fn stem(&self, writer: impl std::fmt::Display) -> String {
+        format!("{:010}-{:04}-{writer:0>4}", self.generation, self.starts)
     }
 
     /// The files that a restart reads before anything else.
@@ -242,6 +347,7 @@ impl Shared {
     /// Commits what the workers handed over for a round.
     pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
         let ledger = &mut *self.ledger();
+        let is_sealed = self.write_seal(ledger)?;
         let committer = match &mut ledger.target {
             Target::Commit(committer) => committer,
             Target::Compare(inspector) => {
@@ -253,7 +359,7 @@ impl Shared {
             let files = state.to_merge();
             if let Some(first) = files.first() {
                 let next = committer.previous().map_or(1, |previous| previous.commit + 1);
-                let path = format!("{STATE}/{}/{:010}-merged-{next:08}.parquet", first.kind.name(), self.generation);
+                let path = format!("{STATE}/{}/{}-{next:08}.parquet", first.kind.name(), self.stem("merged"));
                 let merged = merge(&*self.context.ingest.objects, &files, path)?;
                 state.replace(&files, merged);
             }
@@ -265,12 +371,7 @@ impl Shared {
             committed_at_ms: wall_clock_ms(),
             computed_at,
             sources: ledger.planner.sources(&read),
-            settings: PublishedSettings {
-                kpi: self.context.rules.clone(),
-                kpi_tables: self.settings.kpi_tables.clone(),
-                model_id: self.model_id.clone(),
-                with_quality: self.context.with_quality,
-            },
+            settings: published_settings(&self.settings, &self.context),
             state: ledger.state.as_ref().map(StateLedger::files),
         };
         let summary = committer.commit(input)?;
@@ -283,6 +384,10 @@ impl Shared {
         }
         ledger.commits += 1;
         ledger.last_commit = Some(summary);
+        ledger.counted = self.context.ingest.progress.counted();
+        if is_sealed {
+            ledger.again = Some(Again::Sealed);
+        }
         Ok(())
     }
 
@@ -305,12 +410,24 @@ impl Shared {
             rows: progress.rows.load(Ordering::Relaxed),
             rejects: progress.rejects.load(Ordering::Relaxed),
             restored_rows: progress.restored.load(Ordering::Relaxed),
+            restarts: self.starts,
             commits: ledger.commits,
             last_commit: ledger.last_commit,
             inspection: ledger.inspection.take(),
             elapsed,
             model_id: self.model_id.clone(),
         })
+    }
+}
+
+/// What the tables of a job depend on besides the events.
+pub(super) fn published_settings(settings: &JobSettings, context: &JobContext) -> PublishedSettings {
+    PublishedSettings {
+        kpi: context.rules.clone(),
+        kpi_tables: settings.kpi_tables.clone(),
+        model_id: context.model_id.clone(),
+        with_quality: context.with_quality,
+        program: program(),
     }
 }
 

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use contactflow_operators::causes::Causes;
-use contactflow_schemas::clock::TimeMs;
+use contactflow_schemas::clock::{TimeMs, date_string};
 use contactflow_schemas::windows::Windows;
 
 use super::encode::CommitRow;
@@ -99,6 +99,8 @@ pub struct Committer {
     was_attempted: bool,
     /// Finds what commits change in closed windows; none where nobody asked for it.
     restater: Option<Restater>,
+    /// Date, `YYYY-MM-DD`, before which partitions stay as they are.
+    frozen_before: Option<String>,
 }
 
 impl Committer {
@@ -158,6 +160,7 @@ impl Committer {
             missing_rows,
             was_attempted: false,
             restater: None,
+            frozen_before: None,
         })
     }
 
@@ -191,6 +194,30 @@ impl Committer {
     /// [`CommitError::Fenced`]; those of the store.
     pub fn check_root(&self) -> Result<(), CommitError> {
         fence::check(&*self.objects, &self.root_url, &self.claim)
+    }
+
+    /// Partitions of days before `frozen_day` stay as the last commit has them, whether they are handed over or not.
+    pub fn freeze(&mut self, frozen_day: Option<i32>) {
+        self.frozen_before = frozen_day.map(date_string);
+    }
+
+    /// True when the store holds every frozen file as the last commit has it: a file that is gone or was changed has to be
+    /// written anew.
+    pub fn has_frozen_files(&self) -> bool {
+        let stage = self.writer.lock();
+        self.live.iter().all(|(slot, file)| !self.is_frozen(file) || stage.known.contains_key(slot))
+    }
+
+    fn is_frozen(&self, file: &FileEntry) -> bool {
+        file.date.is_some() && file.date < self.frozen_before
+    }
+
+    /// Forgets what was handed over since the last commit, and goes on as a restart would.
+    pub fn start_again(&mut self) {
+        self.writer.lock().clear();
+        if let Some(restater) = &mut self.restater {
+            restater.resume(self.previous.as_ref());
+        }
     }
 
     /// A handle through which workers hand over partitions.
@@ -283,7 +310,9 @@ impl Committer {
     fn state_to_commit(&self) -> BTreeMap<String, FileEntry> {
         let stage = self.writer.lock();
         if self.is_first {
-            return stage.entries.clone();
+            let frozen = self.live.iter().filter(|(_, file)| self.is_frozen(file));
+            let frozen = frozen.map(|(slot, file)| (slot.clone(), file.clone()));
+            return frozen.chain(stage.entries.clone()).collect();
         }
         let mut files = self.live.clone();
         files.retain(|slot, _| !stage.emptied.contains(slot));
@@ -349,9 +378,7 @@ impl Committer {
     fn finish(&mut self, manifest: Manifest, files: BTreeMap<String, FileEntry>) -> CommitSummary {
         let mut stage = self.writer.lock();
         stage.known = files.iter().map(|(slot, file)| (slot.clone(), file.sha256.clone())).collect();
-        stage.entries.clear();
-        stage.bodies.clear();
-        stage.emptied.clear();
+        stage.clear();
         drop(stage);
         self.is_first = false;
         self.is_uncertain = false;

@@ -106,6 +106,8 @@ pub struct PublishedSettings {
     pub model_id: String,
     /// Conversations have a quality score.
     pub with_quality: bool,
+    /// What computed them: the version of the program and a hash of the tables' columns.
+    pub program: String,
 }
 
 /// One commit: everything that is live with it, and what it changed.

@@ -48,6 +48,15 @@ pub(super) struct Stage {
     pub(super) emptied: BTreeSet<String>,
 }
 
+impl Stage {
+    /// Forgets what the workers said.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.bodies.clear();
+        self.emptied.clear();
+    }
+}
+
 /// Hands the partitions of a commit over; a clone for every worker. Nothing reaches the store before
 /// [`Committer::commit`](super::Committer::commit).
 #[derive(Clone)]

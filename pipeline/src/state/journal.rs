@@ -70,9 +70,9 @@ struct Inner {
 pub struct StateJournal(Option<Rc<RefCell<Inner>>>);
 
 impl StateJournal {
-    /// The journal of `worker` in a job that holds the root in this generation and scores with this model.
-    pub fn new(objects: Arc<dyn Objects>, generation: u64, worker: usize, model_id: &str) -> Self {
-        let stem = format!("{generation:010}-{worker:04}");
+    /// The journal of a worker in a job that scores with this model; `stem` begins the names of its files and of no others.
+    pub fn new(objects: Arc<dyn Objects>, stem: &str, model_id: &str) -> Self {
+        let stem = stem.to_owned();
         Self(Some(Rc::new(RefCell::new(Inner {
             files: Files { objects, stem, model_id: model_id.to_owned(), number: 0 },
             deliveries: SegmentWriter::default(),
@@ -89,6 +89,11 @@ impl StateJournal {
     /// Keeps nothing.
     pub fn off() -> Self {
         Self(None)
+    }
+
+    /// The texts that wait for the model, or that it failed on.
+    pub fn waiting(&self) -> Vec<TextKey> {
+        self.0.as_ref().map_or_else(Vec::new, |inner| inner.borrow().waiting.keys().copied().collect())
     }
 
     /// Writes what was recorded since the last call. Call it when the dataflow has passed the epochs of the commit.
@@ -125,7 +130,7 @@ impl Inner {
         match kind {
             StateKind::Predictions => &mut self.predictions,
             StateKind::Qualities => &mut self.qualities,
-            StateKind::Deliveries | StateKind::Texts => &mut self.deliveries,
+            StateKind::Deliveries | StateKind::Texts | StateKind::Seals => &mut self.deliveries,
         }
     }
 
@@ -133,7 +138,7 @@ impl Inner {
         let writer = match kind {
             StateKind::Predictions => &mut self.predictions,
             StateKind::Qualities => &mut self.qualities,
-            StateKind::Deliveries | StateKind::Texts => &mut self.deliveries,
+            StateKind::Deliveries | StateKind::Texts | StateKind::Seals => &mut self.deliveries,
         };
         self.added.extend(self.files.write(kind, writer)?);
         Ok(())

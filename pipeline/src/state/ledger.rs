@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{NewState, StateFile, StateKind};
+use super::{NewState, Split, StateFile, StateKind};
 
 /// Files below this size are merged with others. With [`FILES_MERGED`] it bounds the memory of a merge, and what is merged
 /// grows out of it, so that a row is copied a few times at most.
@@ -56,7 +56,7 @@ impl StateLedger {
     pub fn to_merge(&self) -> Vec<StateFile> {
         let is_small = |file: &&StateFile| file.bytes < SMALL_BYTES;
         let mut of_kind: BTreeMap<(StateKind, Option<&str>), Vec<&StateFile>> = BTreeMap::new();
-        for file in self.files.iter().filter(is_small) {
+        for file in self.files.iter().filter(|file| file.sealed_before_day.is_none()).filter(is_small) {
             of_kind.entry((file.kind, file.model_id.as_deref())).or_default().push(file);
         }
         let many = of_kind.into_values().find(|files| files.len() >= FILES_MERGED);
@@ -68,6 +68,14 @@ impl StateLedger {
         self.files.retain(|file| !files.contains(file));
         self.files.extend(merged);
         self.superseded.extend(files.iter().map(|file| file.path.clone()));
+    }
+
+    /// Puts what a seal made of deliveries in the place of what they were.
+    pub fn seal(&mut self, split: Split) {
+        self.is_new = true;
+        self.files.retain(|file| !split.replaced.contains(&file.path));
+        self.files.extend(split.files);
+        self.superseded.extend(split.replaced);
     }
 
     /// True when a commit would make something durable that is not.
@@ -92,7 +100,7 @@ mod tests {
     use super::*;
 
     fn file(kind: StateKind, path: &str) -> StateFile {
-        StateFile { kind, path: path.to_owned(), rows: 1, bytes: 1, sha256: String::new(), model_id: None }
+        StateFile { kind, path: path.to_owned(), rows: 1, bytes: 1, sha256: String::new(), model_id: None, sealed_before_day: None }
     }
 
     fn paths(ledger: &StateLedger) -> Vec<String> {

@@ -115,7 +115,8 @@ fn write(
     path: String,
     writer: &mut SegmentWriter,
 ) -> Result<Option<StateFile>, StateError> {
-    store(objects, like.kind, like.model_id.clone(), path, writer)
+    let file = store(objects, like.kind, like.model_id.clone(), path, writer)?;
+    Ok(file.map(|file| StateFile { sealed_before_day: like.sealed_before_day, ..file }))
 }
 
 #[cfg(test)]

@@ -79,7 +79,7 @@ fn dimension(world: &mut World, kind: &str, early: u64, columns: Value) -> Value
     let tenant = world.dice.weighted(&[(8, "acme"), (1, "zenith")]);
     let (source, event_id) = world.identity(tenant);
     let moment = world.dice.pick(&world.moments);
-    let latest = world.moments.iter().copied().max().unwrap_or(world.start);
+    let latest = world.moments.iter().copied().max().map_or(world.start, |latest| latest.max(world.start));
     let half_hours = (latest - world.start) as u64 / (HOUR_MS as u64 / 2);
     let time = if world.dice.chance(early) {
         // The hours of a status are split one by one: none lasts long before anything happens.

@@ -2,6 +2,7 @@
 //! and every way a delivery can be wrong. The same seed always gives the same history.
 
 mod changes;
+mod chapters;
 mod deliveries;
 mod dice;
 mod dimensions;
@@ -14,6 +15,7 @@ use crate::oracle::{Line, Row};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+pub use chapters::chapters;
 pub use dice::Dice;
 pub use operations::{duplicated, renumbered, reversed, shuffled, split};
 

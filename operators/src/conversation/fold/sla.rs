@@ -99,6 +99,7 @@ impl Fold<'_> {
         if self.policies.is_empty() {
             return;
         }
+        self.view.is_measured = self.measures.iter().any(|measure| measure.end.is_none());
         for measure in std::mem::take(&mut self.measures) {
             if measure.end.is_some_and(|(end_ms, _)| end_ms < measure.from_ms) {
                 continue;
