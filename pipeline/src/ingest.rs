@@ -4,7 +4,7 @@
 //! One worker mints *major* epochs and assigns files to workers. Inside a major epoch each reader moves on through minor
 //! epochs, one per [`Ingest::epoch_rows`] rows, so that downstream state is brought up to date in steps of bounded size.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -112,20 +112,19 @@ impl IngestProgress {
         self.cancelled.store(true, Ordering::Relaxed);
     }
 
-    /// Lets readers read again, after those that were made to stop are gone.
-    pub fn resume(&self) {
+    /// Lets readers read again, after those that were made to stop are gone. Goes on from what was counted when the last commit
+    /// was made, which names the files `committed`: what was read since is read again.
+    pub fn resume(&self, [rows, rejects]: [u64; 2], committed: &HashSet<&str>) {
+        self.rows.store(rows, Ordering::Relaxed);
+        self.rejects.store(rejects, Ordering::Relaxed);
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|name, _| committed.contains(name.as_str()));
         self.cancelled.store(false, Ordering::Relaxed);
     }
 
     /// Rows read, and those of them that were rejected.
     pub fn counted(&self) -> [u64; 2] {
         [&self.rows, &self.rejects].map(|counter| counter.load(Ordering::Relaxed))
-    }
-
-    /// Goes on from earlier counts: what was read since is read again.
-    pub fn count_from(&self, [rows, rejects]: [u64; 2]) {
-        self.rows.store(rows, Ordering::Relaxed);
-        self.rejects.store(rejects, Ordering::Relaxed);
     }
 
     /// Takes the error that stopped a reader, if one did.

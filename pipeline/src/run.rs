@@ -249,8 +249,8 @@ fn work_until_done(
             }
         };
         before = next;
-        progress.count_from(before.counted);
-        progress.resume();
+        let sources = committer.previous().map_or(&[][..], |previous| &previous.sources);
+        progress.resume(before.counted, &sources.iter().map(|source| source.name.as_str()).collect());
     }
 }
 
