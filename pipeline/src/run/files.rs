@@ -27,6 +27,17 @@ impl FilePlanner {
         Self { workers, model_id: model_id.to_owned(), assigned, is_new: false, seen: BTreeMap::new() }
     }
 
+    /// Takes over what an earlier planner of this run has seen.
+    pub(super) fn with_seen(mut self, seen: BTreeMap<String, String>) -> Self {
+        self.seen = seen;
+        self
+    }
+
+    /// Version of each file as last seen.
+    pub(super) fn seen(&self) -> &BTreeMap<String, String> {
+        &self.seen
+    }
+
     /// Assigns the files of `listing` that are new or changed. With `settled`, only those that look the same as at the
     /// last call: a file that still grows is left for later.
     pub(super) fn plan(&mut self, listing: Vec<SourceFile>, settled: bool) -> Vec<FileAssignment> {

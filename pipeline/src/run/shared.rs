@@ -1,6 +1,6 @@
 //! What the workers of one process share.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -137,13 +137,15 @@ pub(super) enum Again {
 }
 
 /// What earlier starts of the workers of a run leave to the next.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Before {
     pub(super) starts: u32,
     sealed_until: Option<Horizon>,
     commits: u64,
     last_commit: Option<CommitSummary>,
     pub(super) counted: [u64; 2],
+    /// Files that were seen: what did not change since need not be looked at twice again.
+    seen: BTreeMap<String, String>,
 }
 
 /// Shared by the workers of one process.
@@ -182,7 +184,7 @@ impl Shared {
         let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
         let Resume { state: restored, horizon, read, superseded, keeps_texts } = resume;
-        let planner = FilePlanner::new(settings.workers, &model_id, &read);
+        let planner = FilePlanner::new(settings.workers, &model_id, &read).with_seen(before.seen);
         let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
             settings: settings.clone(),
@@ -260,6 +262,7 @@ impl Shared {
             commits: ledger.commits,
             last_commit: ledger.last_commit,
             counted: ledger.counted,
+            seen: ledger.planner.seen().clone(),
         };
         Some((again, before))
     }
