@@ -239,3 +239,85 @@ impl Sealed {
         self.horizon.is_some_and(|horizon| day < horizon.frozen_day)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use contactflow_schemas::event::{Delivery, Origin};
+    use contactflow_schemas::symbol::Symbol;
+    use contactflow_schemas::zone::Zone;
+
+    use super::*;
+
+    fn day(date: &str) -> i32 {
+        let date: chrono::NaiveDate = date.parse().expect("a date");
+        date.signed_duration_since(chrono::NaiveDate::default()).num_days() as i32
+    }
+
+    fn horizon(zone: &str, as_of: &str, seal_after_days: u32) -> i32 {
+        let windows = Windows::new(Zone::parse(zone).expect("a zone"));
+        let as_of_ms = i64::from(day(as_of)) * DAY_MS;
+        Horizon::of(&windows, &KpiRules::default(), as_of_ms, seal_after_days).frozen_day
+    }
+
+    #[test]
+    fn months_are_sealed_as_a_whole_with_the_weeks_they_begin_in_open() {
+        // 2024-06-01 is a Saturday; its week begins on 2024-05-27.
+        assert_eq!(horizon("UTC", "2024-07-15", 40), day("2024-05-27"));
+        // 2024-07-01 is a Monday.
+        assert_eq!(horizon("UTC", "2024-08-15", 40), day("2024-07-01"));
+        assert_eq!(horizon("Pacific/Auckland", "2024-08-15", 40), day("2024-07-01"));
+        // Levels last 30 days, so nothing younger is sealed however short the age.
+        assert_eq!(horizon("UTC", "2024-07-31", 1), day("2024-05-27"));
+        assert_eq!(horizon("UTC", "2024-08-01", 1), day("2024-07-01"));
+    }
+
+    fn key(conversation: &str) -> ConversationKey {
+        ConversationKey { tenant: Symbol::new("t"), conversation: Symbol::new(conversation) }
+    }
+
+    fn retraction(event: EventKey) -> Incoming {
+        let statement = Statement::Retracted { source: Symbol::new("s"), event_id: "e".into() };
+        let origin = Origin { file: Symbol::new("f"), row: 0 };
+        let (version, content, time_ms, ingest_ms) = (1, 0, None, None);
+        Incoming::Delivery(Delivery { key: event, version, content, time_ms, ingest_ms, statement, origin })
+    }
+
+    #[test]
+    fn the_earliest_seal_that_a_row_concerns_is_opened() {
+        let (old, young, other) = (EventKey(1), EventKey(2), EventKey(3));
+        let seal = |frozen_day, events: &[EventKey]| {
+            let mut hashes: Vec<u64> = events.iter().map(|event| event_hash(*event)).collect();
+            hashes.sort_unstable();
+            Seal { frozen_day, marks: [hashes.into(), [conversation_hash(&key("c"))].into(), [].into()] }
+        };
+        let sealed = Sealed {
+            horizon: Some(Horizon { frozen_day: 200 }),
+            index: Arc::new(SealedIndex(vec![seal(100, &[old]), seal(200, &[old, young])])),
+            unsealing: Unsealing::default(),
+        };
+        sealed.check_row(&retraction(other));
+        assert_eq!(sealed.unsealing.asked(), None);
+        sealed.check_row(&retraction(young));
+        assert_eq!(sealed.unsealing.asked(), Some(199), "the seal of day 100 may stay");
+        sealed.check_row(&retraction(old));
+        sealed.check_row(&retraction(young));
+        assert_eq!(sealed.unsealing.asked(), Some(99));
+    }
+
+    #[test]
+    fn dimensions_and_as_of_open_what_they_reach() {
+        let sealed = |frozen_day| Sealed { horizon: Some(Horizon { frozen_day }), ..Sealed::default() };
+        let day_ms = |day: i32| i64::from(day) * DAY_MS;
+        let open = sealed(1000);
+        open.check_dimension(day_ms(1000 - LOOKBACK_DAYS));
+        open.check_as_of(Some(day_ms(1001)));
+        assert_eq!(open.unsealing.asked(), None);
+        open.check_dimension(day_ms(800) + 5);
+        assert_eq!(open.unsealing.asked(), Some(800 + LOOKBACK_DAYS), "what was over by day 800 stays sealed");
+        open.check_as_of(Some(day_ms(1001) - 1));
+        assert_eq!(open.unsealing.asked(), Some(i32::MIN));
+        let nothing = Sealed::default();
+        nothing.check_as_of(None);
+        assert_eq!(nothing.unsealing.asked(), None);
+    }
+}

@@ -253,6 +253,10 @@ fn as_text(status: &Status) -> String {
             "state: {deliveries} deliveries, {predictions} predictions, {texts} texts waiting, {} bytes",
             status.state_bytes
         ),
+        match &status.open_from_date {
+            Some(date) => format!("sealed: {} deliveries of conversations over before {date}", status.sealed_rows),
+            None => "sealed: nothing".to_owned(),
+        },
         format!("held by {writer}, generation {}", status.generation.unwrap_or(0)),
         format!("model: {}", if status.model_id.is_empty() { "none" } else { &status.model_id }),
     ]

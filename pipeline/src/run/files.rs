@@ -81,8 +81,12 @@ impl FilePlanner {
         known.version.as_ref() == Some(&file.version) && is_asked
     }
 
-    /// Assigns the state of the last commit: its deliveries and waiting texts, and what this run's model has said.
+    /// Assigns the state of the last commit: its open deliveries and waiting texts, and what this run's model has said. What
+    /// workers wrote at one time is read at one time, so that a conversation, whose events several of them wrote down, comes
+    /// together soon.
     pub(super) fn restore(&self, state: &[StateFile]) -> Vec<FileAssignment> {
+        let mut state: Vec<&StateFile> = state.iter().collect();
+        state.sort_by_key(|file| file.path.rsplit('-').next());
         let mut balance = Balance::new(self.workers);
         let is_wanted = |file: &&StateFile| match file.kind {
             StateKind::Deliveries => file.sealed_before_day.is_none(),
@@ -98,7 +102,7 @@ impl FilePlanner {
             size_bytes: file.bytes,
             version: file.sha256.clone(),
         };
-        state.iter().filter(is_wanted).map(assign).collect()
+        state.into_iter().filter(is_wanted).map(assign).collect()
     }
 
     /// True when files were read that the last commit does not name: without a commit a restart would read them again.
@@ -161,6 +165,25 @@ mod tests {
         let changed = vec![file("a", "2", 12)];
         assert!(planner.plan(changed.clone(), true).is_empty());
         assert_eq!(names(planner.plan(changed, true)), [("a".to_owned(), 0)]);
+    }
+
+    #[test]
+    fn state_files_are_read_in_the_order_in_which_all_workers_wrote_them() {
+        let state_file = |path: &str, sealed_before_day| StateFile {
+            kind: StateKind::Deliveries,
+            path: path.to_owned(),
+            rows: 1,
+            bytes: 1,
+            sha256: String::new(),
+            model_id: None,
+            sealed_before_day,
+        };
+        let paths = ["d/1-0000-00000000", "d/1-0000-00000001", "d/1-0001-00000000", "d/1-0001-00000001"];
+        let mut state = paths.map(|path| state_file(path, None)).to_vec();
+        state.push(state_file("d/1-sealed-00000000", Some(7)));
+        let plan = names(FilePlanner::new(2, "", &[]).restore(&state));
+        let expected = [(paths[0], 0), (paths[2], 1), (paths[1], 0), (paths[3], 1)];
+        assert_eq!(plan, expected.map(|(path, worker)| (path.to_owned(), worker)));
     }
 
     #[test]

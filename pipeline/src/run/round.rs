@@ -73,7 +73,13 @@ fn once(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) 
     }
     files.close();
     worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(worker, shared, Handover { views: &mut views, journal, ledger: &ledger, histories: &histories }, 1, true);
+    finish_round(
+        worker,
+        shared,
+        Handover { views: &mut views, journal, ledger: &ledger, histories: &histories },
+        1,
+        true,
+    );
 }
 
 /// Round after round, until stopped; then the model is drained and everything committed.
