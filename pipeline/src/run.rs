@@ -85,6 +85,11 @@ impl From<ReadError> for JobError {
 impl JobError {
     /// True when the settings or the command line have to change (exit code 2).
     pub fn is_configuration(&self) -> bool {
+        if let Self::Commit(error) = self
+            && let Some(StoreError::Configuration { .. }) = error.of_store()
+        {
+            return true;
+        }
         matches!(
             self,
             Self::Settings(_)

@@ -22,7 +22,8 @@ use url::Url;
 
 pub use self::error::StoreError;
 use self::error::{Refusal, innermost, redacted, refusal};
-use self::retry::{CLIENT_TIMEOUTS, bounded, persistently, retries};
+pub(crate) use self::retry::give_up_soon;
+use self::retry::{CLIENT_TIMEOUTS, bounded, fenced, is_no_address, persistently, retries, until_stopped};
 
 /// Larger objects are uploaded in parts of this size, so that a slow line does not run into the timeout of a request.
 const PART_BYTES: usize = 8 << 20;
@@ -296,7 +297,7 @@ impl Root {
         // A disk does not get better by being asked again.
         let answer = match self.is_local() {
             true => runtime().block_on(attempt()),
-            false => runtime().block_on(persistently(attempt)),
+            false => runtime().block_on(fenced(until_stopped(persistently(attempt)))),
         };
         answer.map_err(|error| self.failed(path, &error))
     }
@@ -305,6 +306,7 @@ impl Root {
     fn failed(&self, path: &Path, error: &object_store::Error) -> StoreError {
         let (url, detail) = (self.name_of(path), innermost(error));
         match error {
+            _ if is_no_address(error) => StoreError::Configuration { url, detail },
             _ if refusal(error) == Some(Refusal::NoBucket) => StoreError::NoBucket { url },
             _ if refusal(error) == Some(Refusal::Denied) => StoreError::Denied { url, detail },
             object_store::Error::NotFound { .. } => StoreError::Missing { url },
@@ -334,9 +336,7 @@ fn remote_store(url: &Url) -> Result<Arc<dyn ObjectStore>, StoreError> {
                 .map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
         };
     }
-    if matches!(url.scheme(), "s3" | "s3a") {
-        check_endpoint().map_err(|detail| StoreError::Configuration { url: url.to_string(), detail })?;
-    }
+    endpoint::check(url.scheme()).map_err(|detail| StoreError::Configuration { url: url.to_string(), detail })?;
     let built = match url.scheme() {
         "memory" => return Ok(MEMORY.clone()),
         "s3" | "s3a" => build!(AmazonS3Builder, AmazonS3ConfigKey::Client),
@@ -359,24 +359,6 @@ fn scratch(error: std::io::Error) -> StoreError {
     StoreError::LocalDisk { path: std::env::temp_dir().display().to_string(), detail: error.to_string() }
 }
 
-/// Tells at once what a client would find out with its first request, and then try again for long.
-fn check_endpoint() -> Result<(), String> {
-    let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let Some(name) =
-        ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"].into_iter().find(|name| set(name).is_some())
-    else {
-        return Ok(());
-    };
-    let address = set(name).and_then(|value| Url::parse(&value).ok()).filter(|address| address.has_host());
-    let allows_http = set("AWS_ALLOW_HTTP").is_some_and(|value| ["true", "1", "on", "yes"].contains(&value.as_str()));
-    match address.as_ref().map(Url::scheme) {
-        Some("https") => Ok(()),
-        Some("http") if allows_http => Ok(()),
-        Some("http") => Err(format!("{name} is an http address; set AWS_ALLOW_HTTP=true to send requests without TLS")),
-        _ => Err(format!("{name} is no http or https address")),
-    }
-}
-
 /// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole. Those of claims stay: another
 /// job may be making its claim at this moment, and nothing else is written before one.
 fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
@@ -396,6 +378,7 @@ fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
     Ok(cleared)
 }
 
+mod endpoint;
 mod error;
 mod retry;
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The bytes of published data files: the same events must give the same ones, however they came.
 
 use crate::model::REJECTS;
-use crate::tables::parquet_files;
+use crate::tables::live_files;
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::path::Path;
 /// Tables about how rows came, not about what they say: rejects tell the place of a row in its file, commits the time.
 const ABOUT_DELIVERY: [&str; 3] = [REJECTS, "commits", "restatements"];
 
-/// The contents of the data files by folder (table and partition). File names are left to the layout.
+/// The contents of the live data files by folder (table and partition). File names are left to the layout.
 pub fn data_files(root: &Path) -> Result<BTreeMap<String, Vec<Vec<u8>>>> {
     let mut files = BTreeMap::<String, Vec<Vec<u8>>>::new();
-    for path in parquet_files(root)? {
+    for path in live_files(root)? {
         let folder = path.parent().unwrap_or(root).strip_prefix(root)?;
         if ABOUT_DELIVERY.iter().any(|table| folder.starts_with(table)) {
             continue;

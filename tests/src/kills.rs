@@ -3,7 +3,8 @@
 //! A *campaign* is one root over which files keep arriving. Round by round the program is started with some number of
 //! workers, killed, maybe killed again, and started once more and left to finish; then the data files must be those of a
 //! clean run over the same files, byte for byte. The same seed makes the same choices; where exactly a kill by time
-//! strikes is up to the machine.
+//! strikes is up to the machine. Of three seeds in a row one is of layout `parquet` and two are of layout `delta`: one without
+//! retention, one whose replaced files stay, so that every version of every log can be read.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,8 +14,10 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use contactflow::settings::Layout;
 
 use crate::bytes::differing_folders;
+use crate::delta_log;
 use crate::disk_watch::DiskWatch;
 use crate::histories::{Dice, Size, history, split};
 use crate::object_server::{Watch, faults::Faults};
@@ -22,12 +25,14 @@ use crate::product::Product;
 use crate::program::{Commits, Ended, Job, Mode, Running};
 use crate::runner::{Files, RunOptions, to_files, write_files};
 use crate::stores::{Kind, Store};
-use crate::tables::{read_tables, rejects};
+use crate::tables::{commit_rows, live_files, parquet_files, read_tables, rejects};
 
 /// Files of a campaign.
 const FILES: u64 = 8;
 /// A kill by time strikes at most so long after the start.
 const LIFE_MS_MAX: u64 = 400;
+/// Longer than a campaign takes.
+const RETENTION_SECONDS: u64 = 100_000;
 /// Tables of all shapes, and few enough for a run to take a moment only.
 const KPI_TABLES: [&str; 3] = ["kpi_agent_channel_hour", "kpi_channel_day", "kpi_tenant_month"];
 
@@ -74,20 +79,31 @@ impl Clean {
         if !self.roots.contains_key(&files) {
             let input = self.product.folder()?;
             write_files(&input, &self.files[..files])?;
-            let (root, _) = self.product.run_over(&[input], &options())?;
+            let (root, _) = self.product.run_over(&[input], &options(Layout::default(), 0))?;
             self.roots.insert(files, root);
         }
         Ok(&self.roots[&files])
     }
 }
 
-fn options() -> RunOptions {
-    RunOptions { kpi_tables: KPI_TABLES.map(str::to_owned).to_vec(), ..RunOptions::default() }
+fn options(layout: Layout, retention_seconds: u64) -> RunOptions {
+    let kpi_tables = KPI_TABLES.map(str::to_owned).to_vec();
+    RunOptions { kpi_tables, layout, retention_seconds, ..RunOptions::default() }
+}
+
+/// The options of the campaign of a seed.
+fn options_of(seed: u64) -> RunOptions {
+    match seed % 3 {
+        0 => options(Layout::Parquet, 0),
+        1 => options(Layout::Delta, 0),
+        _ => options(Layout::Delta, RETENTION_SECONDS),
+    }
 }
 
 /// A root under attack.
 pub struct Campaign {
     store: Store,
+    options: RunOptions,
     job: Job,
     dice: Dice,
     clean: Clean,
@@ -107,10 +123,11 @@ impl Campaign {
         let Some(store) = Store::start(kind)? else { return Ok(None) };
         let size = Size { conversations: 9, ..Size::default() };
         let files = to_files(&split(&history(seed, size), FILES, seed));
-        let job = Job::new(&store, "events", "tables", &options())?;
+        let options = options_of(seed);
+        let job = Job::new(&store, "events", "tables", &options)?;
         let clean = Clean { product: Product::new()?, files, roots: BTreeMap::new() };
         let (dice, tally) = (Dice::new(!seed), Tally::default());
-        Ok(Some(Self { store, job, dice, clean, delivered: 0, writes: 60, newest: 0, tally }))
+        Ok(Some(Self { store, options, job, dice, clean, delivered: 0, writes: 60, newest: 0, tally }))
     }
 
     /// With requests to the S3 server failing.
@@ -281,10 +298,29 @@ impl Campaign {
     /// What holds at any moment: no row twice, no commit taken back.
     fn check_between(&mut self) -> Result<()> {
         let root = self.tables()?;
-        read_tables(&root).context("a plain listing after a kill")?;
+        self.check_logs(&root).context("a Delta log")?;
+        read_tables(&root).context("the tables after a kill")?;
         let commits = Commits::read(&root)?;
         ensure!(commits.newest >= self.newest, "commit {} was there, now {} is", self.newest, commits.newest);
         self.newest = commits.newest;
+        Ok(())
+    }
+
+    /// In layout `delta` every version that shall be kept can be read, and no log is ahead of the next commit.
+    fn check_logs(&self, root: &Path) -> Result<()> {
+        let newest = Commits::read(root)?.newest as i64;
+        let logs = delta_log::logs(root)?;
+        ensure!(logs.is_empty() || self.options.layout == Layout::Delta, "layout parquet has no logs");
+        for log in logs {
+            ensure!(
+                log.commit() <= Some(newest + 1),
+                "a log is at commit {:?}, the manifest at {newest}",
+                log.commit()
+            );
+            if self.options.retention_seconds > 0 {
+                log.check_all_versions()?;
+            }
+        }
         Ok(())
     }
 
@@ -293,8 +329,14 @@ impl Campaign {
         self.check_between()?;
         let root = self.tables()?;
         let commits = Commits::read(&root)?;
-        let expected: Vec<u64> = (1..=commits.newest).collect();
-        ensure!(commits.rows == expected, "table commits has the rows {:?} of {}", commits.rows, commits.newest);
+        let rows = commit_rows(&root)?;
+        ensure!(rows.iter().copied().eq(1..=commits.newest as i64), "table commits has the rows {rows:?}");
+        if self.options.retention_seconds == 0 {
+            ensure!(parquet_files(&root)? == live_files(&root)?, "a plain listing is not the tables");
+        }
+        for log in delta_log::logs(&root)? {
+            ensure!(log.commit() <= Some(commits.newest as i64), "a log is ahead, at commit {:?}", log.commit());
+        }
         self.tally.commits = commits.newest;
         let left = partial_files(&root)?;
         ensure!(left.is_empty(), "parts of files are left: {left:?}");

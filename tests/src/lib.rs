@@ -4,7 +4,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`oracle`] | rows in, tables out, slow and plain |
-//! | [`tables`], [`difference`], [`bytes`] | published tables read back, and compared |
+//! | [`tables`], [`difference`], [`bytes`], [`delta_log`] | published tables read back, and compared |
 //! | [`histories`] | random histories, and changes of their delivery that must change nothing |
 //! | [`shrink`] | the smallest history that still fails |
 //! | [`scenario`] | the files in `tests/scenarios` |
@@ -12,10 +12,13 @@
 //! | [`object_server`], [`stores`] | an S3 server with faults, and the other stores a job may write to |
 //! | [`kills`], [`disk_watch`] | the program killed at random moments |
 //! | [`program`] | the built program as a process |
+//! | [`outside`] | readers from outside as processes beside it |
+//! | [`older_program`] | a root as it was before a KPI was added |
 //! | [`runner`], [`product`], [`memory`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
+pub mod delta_log;
 pub mod difference;
 pub mod disk_watch;
 pub mod fake_model;
@@ -24,7 +27,9 @@ pub mod kills;
 pub mod memory;
 pub mod model;
 pub mod object_server;
+pub mod older_program;
 pub mod oracle;
+pub mod outside;
 pub mod product;
 pub mod program;
 pub mod property;

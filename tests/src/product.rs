@@ -1,7 +1,8 @@
 //! The product as a [`Runner`]: the job in this process, over folders, with inference off.
 
 use crate::runner::{RunOptions, Runner, Scratch, write_files};
-use anyhow::{Context, Result, anyhow, bail};
+use crate::tables::{live_files, parquet_files};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use contactflow::ingest::IngestProgress;
 use contactflow::run::{Mode, RunSummary, Stop, run};
 use contactflow::settings::{InferenceSettings, JobSettings};
@@ -35,8 +36,7 @@ impl Product {
             output: output.display().to_string(),
             workers: options.workers,
             layout: options.layout,
-            // A plain listing is the tables.
-            retention_seconds: 0,
+            retention_seconds: options.retention_seconds,
             poll_interval_ms: POLL_MS,
             kpi_tables: options.kpi_tables.clone(),
             seal_after_days: options.seal_after_days,
@@ -67,12 +67,17 @@ impl Product {
 impl Runner for Product {
     fn run(&self, files: &[(String, Vec<u8>)], options: RunOptions) -> Result<PathBuf> {
         let input = self.scratch.folder()?;
-        if !options.file_by_file {
+        let output = if options.file_by_file {
+            let output = self.scratch.folder()?.join("tables");
+            follow(&Product::settings(std::slice::from_ref(&input), &output, &options), &input, files)?;
+            output
+        } else {
             write_files(&input, files)?;
-            return Ok(self.run_over(&[input], &options)?.0);
+            self.run_over(&[input], &options)?.0
+        };
+        if options.retention_seconds == 0 {
+            ensure!(parquet_files(&output)? == live_files(&output)?, "a plain listing is not the tables");
         }
-        let output = self.scratch.folder()?.join("tables");
-        follow(&Product::settings(std::slice::from_ref(&input), &output, &options), &input, files)?;
         Ok(output)
     }
 }

@@ -85,10 +85,12 @@ impl Job {
         let settings = store.desk().join(format!("{}.toml", tables.replace('/', "-")));
         let epoch_rows = options.epoch_rows.map_or_else(String::new, |rows| format!("epoch_rows = {rows}\n"));
         let text = format!(
-            "inputs = [{:?}]\noutput = {:?}\nlayout = \"parquet\"\npoll_interval_ms = 20\nkpi_tables = {:?}\n{epoch_rows}\
+            "inputs = [{:?}]\noutput = {:?}\nlayout = {:?}\nretention_seconds = {}\npoll_interval_ms = 20\nkpi_tables = {:?}\n{epoch_rows}\
              [kpi]\ntime_zone = {:?}\n[inference]\nenabled = false\n",
             store.url(events)?,
             store.url(tables)?,
+            options.layout.name(),
+            options.retention_seconds,
             options.kpi_tables,
             options.time_zone,
         );
@@ -101,6 +103,12 @@ impl Job {
     /// With another variable of the environment.
     pub fn with_variable(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Without a variable of the store.
+    pub fn without_variable(mut self, name: &str) -> Self {
+        self.environment.retain(|(known, _)| known != name);
         self
     }
 
@@ -290,31 +298,29 @@ pub struct Commits {
     pub newest: u64,
     /// File names of the sources it has read.
     pub sources: Vec<String>,
-    /// Commits with a row of their own in table `commits`.
-    pub rows: Vec<u64>,
     /// How many jobs have claimed the root so far.
     pub claims: u64,
 }
 
 impl Commits {
-    /// What manifests and `commits` say.
+    /// What manifests and claims say.
     ///
     /// # Errors
     /// A file that cannot be read.
     pub fn read(root: &Path) -> Result<Self> {
-        let numbers = |folder: PathBuf, before: &str, after: &str| -> Result<Vec<u64>> {
+        let numbers = |folder: PathBuf| -> Result<Vec<u64>> {
             let Ok(entries) = std::fs::read_dir(folder) else { return Ok(Vec::new()) };
             let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
             let mut numbers = Vec::new();
             for name in names.collect::<Result<Vec<_>>>()? {
-                let number = name.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+                let number = name.strip_suffix(".json");
                 numbers.extend(number.and_then(|digits| digits.parse::<u64>().ok()));
             }
             numbers.sort_unstable();
             Ok(numbers)
         };
         let manifests = root.join("_contactflow/manifests");
-        let newest = numbers(manifests.clone(), "", ".json")?.last().copied().unwrap_or(0);
+        let newest = numbers(manifests.clone())?.last().copied().unwrap_or(0);
         let mut sources = Vec::new();
         if newest > 0 {
             let path = manifests.join(format!("{newest:020}.json"));
@@ -326,7 +332,7 @@ impl Commits {
             };
             sources = names.iter().map(name).collect();
         }
-        let claims = numbers(root.join("_contactflow/fence"), "", ".json")?.last().copied().unwrap_or(0);
-        Ok(Self { newest, sources, rows: numbers(root.join("commits"), "part-", ".parquet")?, claims })
+        let claims = numbers(root.join("_contactflow/fence"))?.last().copied().unwrap_or(0);
+        Ok(Self { newest, sources, claims })
     }
 }

@@ -25,6 +25,8 @@ pub struct RunOptions {
     pub time_zone: String,
     /// Layout of the tables.
     pub layout: Layout,
+    /// How long files that left a table are kept in layout `delta`, seconds.
+    pub retention_seconds: u64,
     /// Run once per file over the same output, each time with one file more, instead of once over all of them.
     pub file_by_file: bool,
     /// Age at which months are sealed, days; 0 for never.
@@ -39,6 +41,8 @@ impl Default for RunOptions {
             kpi_tables: Vec::new(),
             time_zone: "UTC".to_owned(),
             layout: Layout::default(),
+            // A plain listing is the tables.
+            retention_seconds: 0,
             file_by_file: false,
             seal_after_days: 0,
         }

@@ -1,5 +1,7 @@
-//! Reads published tables back: every Parquet file below a table's folder, the way any reader of the lake would.
+//! Reads published tables back, the way any reader of the lake would: the files that the Delta log of a table names, where it
+//! has one, and otherwise every Parquet file below its folder.
 
+use crate::delta_log::DeltaLog;
 use crate::model::{Cell, Columns, REJECTS, Table, Tables, key_columns, name as column_name, table_names};
 use anyhow::{Context, Result, bail};
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -26,7 +28,7 @@ pub fn read_rows(name: &str, file: Bytes) -> Result<Table> {
 /// One table; two rows with the same key are an error.
 pub fn read_table(root: &Path, name: &str) -> Result<Table> {
     let mut table = Table::new();
-    for path in parquet_files(&root.join(name))? {
+    for path in live_files(&root.join(name))? {
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         let reader = ParquetRecordBatchReaderBuilder::try_new(file)
             .and_then(|builder| builder.build())
@@ -39,23 +41,70 @@ pub fn read_table(root: &Path, name: &str) -> Result<Table> {
     Ok(table)
 }
 
+/// The files of the table in a folder, or of all tables in a root, sorted.
+pub fn live_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    if let Some(log) = DeltaLog::read(folder)? {
+        found = log.live_files()?;
+    } else {
+        for entry in list(folder)? {
+            let path = entry?.path();
+            let is_table = path.is_dir() && !is_hidden(&path);
+            match is_table.then(|| DeltaLog::read(&path)).transpose()?.flatten() {
+                Some(log) => found.extend(log.live_files()?),
+                None if is_table => found.extend(parquet_files(&path)?),
+                None => found.extend(Some(path).filter(|path| is_data(path))),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Numbers of the commits with a row in table `commits`, sorted.
+pub fn commit_rows(root: &Path) -> Result<Vec<i64>> {
+    let mut rows = Vec::new();
+    for path in live_files(&root.join("commits"))? {
+        for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
+            let batch = batch?;
+            let column = batch.column_by_name("commit").context("commits have a number")?;
+            rows.extend(column.as_primitive::<Int64Type>().values());
+        }
+    }
+    rows.sort_unstable();
+    Ok(rows)
+}
+
 /// The Parquet files below a folder, sorted; folders of logs and manifests (`_…`) are none of the data.
 pub fn parquet_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
-    if !folder.exists() {
-        return Ok(found);
-    }
-    for entry in fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))? {
+    for entry in list(folder)? {
         let path = entry?.path();
-        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']));
-        if path.is_dir() && !is_hidden {
+        if path.is_dir() && !is_hidden(&path) {
             found.extend(parquet_files(&path)?);
-        } else if !is_hidden && path.extension().is_some_and(|extension| extension == "parquet") {
+        } else if is_data(&path) {
             found.push(path);
         }
     }
     found.sort();
     Ok(found)
+}
+
+/// What is in a folder; nothing where there is no such folder.
+fn list(folder: &Path) -> Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
+    let entries = match folder.exists() {
+        true => Some(fs::read_dir(folder).with_context(|| format!("cannot list {}", folder.display()))?),
+        false => None,
+    };
+    Ok(entries.into_iter().flatten())
+}
+
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(['_', '.']))
+}
+
+fn is_data(path: &Path) -> bool {
+    !is_hidden(path) && path.is_file() && path.extension().is_some_and(|extension| extension == "parquet")
 }
 
 fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
@@ -91,7 +140,7 @@ fn add_rows(name: &str, batch: &RecordBatch, table: &mut Table) -> Result<()> {
 /// Name of the file, row and reason of every reject.
 pub fn rejects(root: &Path) -> Result<Vec<(String, i64, String)>> {
     let mut found = Vec::new();
-    for path in parquet_files(&root.join(REJECTS))? {
+    for path in live_files(&root.join(REJECTS))? {
         for batch in ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.build()? {
             let batch = batch?;
             let column = |name| batch.column_by_name(name).with_context(|| format!("no column {name}"));

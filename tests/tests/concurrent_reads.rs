@@ -1,7 +1,9 @@
-//! Plain listings, read while commits go on: no row twice, no file torn.
+//! Tables, read while commits go on: no row twice, no file torn, no commit by half.
 //!
-//! On S3 the store is looked at between any two writes. On a disk readers run beside the job, as they please.
-//! `CONTACTFLOW_READS=10000` reads that many times per store instead of the default; `CONTACTFLOW_SEED=77` starts there.
+//! Plain listings (layout `parquet`): on S3 the store is looked at between any two writes; on a disk readers run beside the
+//! job, as they please. Delta logs: DuckDB, Polars, deltalake and pyarrow read beside the job, and every read is one of
+//! the contents that clean runs, and the oracle, have for the files delivered so far.
+//! `CONTACTFLOW_READS=10000` reads that many times per test instead of the default; `CONTACTFLOW_SEED=77` starts there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -13,17 +15,26 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use arrow::datatypes::DataType;
 use bytes::Bytes;
+use contactflow::settings::Layout;
 use contactflow_tests::histories::{Size, history, split};
-use contactflow_tests::model::{Cell, table_names};
+use contactflow_tests::model::{Cell, Tables, table_names};
 use contactflow_tests::object_server::Watch;
+use contactflow_tests::oracle::Row;
+use contactflow_tests::outside::{self, Content, READERS, Watcher, python};
+use contactflow_tests::product::Product;
 use contactflow_tests::program::{Commits, Job, Mode};
-use contactflow_tests::runner::{RunOptions, to_files};
+use contactflow_tests::property::differences_from_oracle;
+use contactflow_tests::runner::{RunOptions, Runner, to_files};
 use contactflow_tests::stores::{Kind, Store};
-use contactflow_tests::tables::{parquet_files, read_rows};
+use contactflow_tests::tables::{live_files, parquet_files, read_rows, read_tables};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const READS: u64 = 300;
 const FILES: u64 = 10;
+/// The KPI table that is read.
+const TABLE: &str = "kpi_channel_hour";
 
 type Key = Vec<Cell>;
 
@@ -66,13 +77,20 @@ impl Reader {
     }
 }
 
+fn rows(seed: u64) -> Vec<Row> {
+    split(&history(seed, Size { conversations: 12, ..Size::default() }), FILES, seed)
+}
+
+fn options(layout: Layout, retention_seconds: u64) -> RunOptions {
+    RunOptions { kpi_tables: vec![TABLE.to_owned()], layout, retention_seconds, ..RunOptions::default() }
+}
+
 /// A following job that gets one file after the other; `ends` when it is done or failed.
-fn feed(store: &Store, seed: u64, ends: &AtomicBool) -> Result<()> {
-    let files = to_files(&split(&history(seed, Size { conversations: 6, ..Size::default() }), FILES, seed));
+fn feed(store: &Store, seed: u64, options: &RunOptions, ends: &AtomicBool) -> Result<()> {
+    let files = to_files(&rows(seed));
     let (events, tables) = (format!("{seed}/events"), format!("{seed}/tables"));
-    let options = RunOptions { kpi_tables: vec!["kpi_agent_channel_hour".to_owned()], ..RunOptions::default() };
     let fed = || -> Result<()> {
-        let mut job = Job::new(store, &events, &tables, &options)?.start(Mode::Follow, 2)?;
+        let mut job = Job::new(store, &events, &tables, options)?.start(Mode::Follow, 2)?;
         for (number, (name, content)) in files.iter().enumerate() {
             store.put(&format!("{events}/{name}"), content)?;
             job.wait_until(|| Ok(Commits::read(&store.files(&tables)?)?.sources.len() > number))?;
@@ -119,7 +137,7 @@ fn no_moment_between_two_writes_shows_a_row_twice() -> Result<()> {
         let server = store.server().context("it is one")?;
         server.set_watch(Some(watch));
         let again = again(seed, "no_moment_between_two_writes_shows_a_row_twice");
-        let fed = feed(&store, seed, &AtomicBool::new(false));
+        let fed = feed(&store, seed, &options(Layout::Parquet, 0), &AtomicBool::new(false));
         server.set_watch(None);
         fed.with_context(|| again.clone())?;
         if let Some(wrong) = wrong.lock().expect("no look panics").take() {
@@ -189,7 +207,7 @@ fn readers_beside_the_job_see_no_row_twice() -> Result<()> {
         let again = again(seed, "readers_beside_the_job_see_no_row_twice");
         std::thread::scope(|scope| {
             let readers = [scope.spawn(read), scope.spawn(read)];
-            let fed = feed(&store, seed, &ends);
+            let fed = feed(&store, seed, &options(Layout::Parquet, 0), &ends);
             for reader in readers {
                 reader.join().expect("no reader panics").with_context(|| again.clone())?;
             }
@@ -200,6 +218,139 @@ fn readers_beside_the_job_see_no_row_twice() -> Result<()> {
                 "{} reads, {} begun again, histories {first} to {seed}",
                 reads.into_inner(),
                 repeated.into_inner()
+            );
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The columns of a table that are no fractions, in order of name: their texts are the same whoever reads them.
+fn exact_columns(root: &Path) -> Result<Vec<String>> {
+    let path = live_files(&root.join(TABLE))?.into_iter().next().context("the table has a file")?;
+    let schema = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.schema().clone();
+    let is_exact = |kind: &DataType| {
+        matches!(kind, DataType::Int32 | DataType::Int64 | DataType::Utf8 | DataType::Boolean | DataType::Timestamp(..))
+    };
+    let names = schema.fields().iter().filter(|field| is_exact(field.data_type())).map(|field| field.name().clone());
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// What the table holds after so many files: that of clean runs, where the oracle agrees. None where that hardly changes.
+fn contents(seed: u64) -> Result<Option<(Vec<String>, Vec<Content>)>> {
+    let (product, rows) = (Product::new()?, rows(seed));
+    let files = to_files(&rows);
+    let root = product.run(&files, options(Layout::Delta, 0))?;
+    if live_files(&root.join(TABLE))?.is_empty() {
+        return Ok(None);
+    }
+    let columns = exact_columns(&root)?;
+    let mut contents = Vec::new();
+    for count in 0..=files.len() {
+        let known = &files[..count];
+        let tables = read_tables(&product.run(known, options(Layout::Delta, 0))?)?;
+        contents.push(Content::of(TABLE, &tables[TABLE], &columns));
+        let known: Vec<Row> =
+            rows.iter().filter(|row| known.iter().any(|(name, _)| *name == row.file)).cloned().collect();
+        let wrong = differences_from_oracle(&known, &Tables::from([(TABLE.to_owned(), tables[TABLE].clone())]));
+        ensure!(wrong.is_empty(), "a clean run over {count} files: {}", wrong.join("\n"));
+    }
+    let distinct: BTreeSet<&str> = contents.iter().map(|content| content.digest.as_str()).collect();
+    Ok((distinct.len() > 5).then_some((columns, contents)))
+}
+
+/// What readers have found so far.
+#[derive(Default)]
+struct Tally {
+    reads: BTreeMap<&'static str, u64>,
+    /// Reads without retention that lost a file on the way.
+    begun_again: u64,
+    states: u64,
+}
+
+impl Tally {
+    fn total(&self) -> u64 {
+        self.reads.values().sum()
+    }
+
+    /// Every read is one of the contents, none goes back behind the one before, and a version has one content.
+    fn add(
+        &mut self,
+        reads: Vec<(&'static str, Vec<outside::Read>)>,
+        contents: &[Content],
+        has_retention: bool,
+    ) -> Result<()> {
+        let mut versions: BTreeMap<u64, Content> = BTreeMap::new();
+        let mut states = BTreeSet::new();
+        for (reader, reads) in reads {
+            let mut at = None;
+            for read in reads {
+                match read {
+                    outside::Read::Found { version, content } => {
+                        let from = at.unwrap_or(0);
+                        let next = (from..contents.len()).find(|&next| contents[next] == content);
+                        let next = next.with_context(|| {
+                            format!(
+                                "{reader} read {content:?} at version {version:?}, which no commit from {from} on has"
+                            )
+                        })?;
+                        at = Some(next);
+                        states.insert(next);
+                        *self.reads.entry(reader).or_default() += 1;
+                        if let Some(version) = version {
+                            let known = versions.entry(version).or_insert_with(|| content.clone());
+                            ensure!(*known == content, "{reader}: version {version} is {known:?} and {content:?}");
+                        }
+                    }
+                    // Before the first commit there is no table.
+                    outside::Read::Failed { .. } if at.is_none() => {}
+                    outside::Read::Failed { error } => {
+                        let lost = ["No such file", "not found", "NotFound", "Cannot open file", "Object at location"];
+                        let is_lost = lost.iter().any(|said| error.contains(said));
+                        ensure!(!has_retention && is_lost, "{reader} cannot read: {error}");
+                        self.begun_again += 1;
+                    }
+                }
+            }
+            ensure!(at == contents.len().checked_sub(1), "{reader} came to {at:?} of {} contents", contents.len());
+        }
+        self.states += states.len() as u64;
+        ensure!(states.len() > 2, "nobody read while commits went on");
+        Ok(())
+    }
+}
+
+#[test]
+fn outside_readers_beside_the_job_read_whole_commits() -> Result<()> {
+    let Some(python) = python() else { return Ok(()) };
+    let (wanted, first) = (number("CONTACTFLOW_READS", READS), number("CONTACTFLOW_SEED", 1));
+    let mut tally = Tally::default();
+    for seed in first.. {
+        let again = again(seed, "outside_readers_beside_the_job_read_whole_commits");
+        let Some((columns, contents)) = contents(seed).with_context(|| again.clone())? else { continue };
+        let store = Store::start(Kind::Disk)?.context("there is a disk")?;
+        let options = options(Layout::Delta, if seed % 3 == 0 { 0 } else { 3600 });
+        let folder = store.files(&format!("{seed}/tables/{TABLE}"))?;
+        let start = |reader| Watcher::start(&python, reader, &folder, &columns, store.desk());
+        let mut watchers = READERS.into_iter().map(start).collect::<Result<Vec<_>>>()?;
+        watchers.iter_mut().try_for_each(|watcher| watcher.wait_for_lines(1))?;
+        let read = feed(&store, seed, &options, &AtomicBool::new(false)).and_then(|()| {
+            // Everybody sees the end.
+            let reads = watchers.into_iter().map(|mut watcher| {
+                let lines = watcher.lines()?;
+                watcher.wait_for_lines(lines + 2)?;
+                Ok((watcher.reader, watcher.stop()?))
+            });
+            reads.collect::<Result<Vec<_>>>()
+        });
+        tally.add(read.with_context(|| again.clone())?, &contents, options.retention_seconds > 0).context(again)?;
+        if tally.total() >= wanted {
+            let Tally { reads, begun_again, states } = &tally;
+            println!(
+                "{} reads of {states} contents, {reads:?}, {begun_again} begun again, histories {first} to {seed}",
+                tally.total()
             );
             return Ok(());
         }

@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use contactflow_tests::kills::{Campaign, Tally};
 use contactflow_tests::stores::Kind;
 
-/// Kills per campaign: then a new root begins.
-const KILLS_OF_A_CAMPAIGN: u64 = 10;
+/// Kills per campaign: then a new root begins, in another layout.
+const KILLS_OF_A_CAMPAIGN: u64 = 4;
 const KILLS: u64 = 10;
 
 fn number(name: &str, default: u64) -> u64 {

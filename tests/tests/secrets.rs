@@ -19,6 +19,9 @@ const TOKEN: &str = "canary0SessionToken0canary";
 const AZURE_SECRET: &str = "Y2FuYXJ5MEF6dXJlS2V5MGNhbmFyeQ==";
 const SIGNATURE: &str = "canary0SharedSignature0canary";
 
+/// Stands for a variable that is not there.
+const UNSET: &str = "unset";
+
 fn options() -> RunOptions {
     RunOptions { kpi_tables: vec!["kpi_channel_day".to_owned()], ..RunOptions::default() }
 }
@@ -73,7 +76,24 @@ fn cases() -> Vec<Case> {
         case("busy", always(|faults| &mut faults.unavailable), &[], &["cannot be reached", "SlowDown"]),
         case("cut", always(|faults| &mut faults.cut), &[], &["cannot be reached"]),
         case("nobody there", Faults::default(), &[("AWS_ENDPOINT", "http://127.0.0.1:9")], &["cannot be reached"]),
-        // Not here: an endpoint that is no address. A run with one waits for ever, which is a known fault (README).
+        case(
+            "no address",
+            Faults::default(),
+            &[("AWS_ENDPOINT", "canary0SecretKey0canary is no address")],
+            &["AWS_ENDPOINT is no address", "https://host"],
+        ),
+        case(
+            "no http",
+            Faults::default(),
+            &[("AWS_ALLOW_HTTP", "false")],
+            &["AWS_ENDPOINT", "set AWS_ALLOW_HTTP=true"],
+        ),
+        case(
+            "no region",
+            Faults::default(),
+            &[("AWS_ENDPOINT", UNSET), ("AWS_REGION", "canary0SecretKey0canary is no region")],
+            &["its endpoint, region or account in the environment makes no valid address"],
+        ),
     ]
 }
 
@@ -91,7 +111,7 @@ fn credentials_of_s3_are_told_nowhere() -> Result<()> {
                 .with_variable("AWS_SESSION_TOKEN", TOKEN)
                 .with_variable("RUST_LOG", level);
             for (name, value) in case.variables {
-                job = job.with_variable(name, value);
+                job = if *value == UNSET { job.without_variable(name) } else { job.with_variable(name, value) };
             }
             server.set_faults(case.faults);
             let mut running = job.start(Mode::Once, 1)?;
@@ -105,6 +125,9 @@ fn credentials_of_s3_are_told_nowhere() -> Result<()> {
                 continue;
             }
             let complaint = ended.complaint().with_context(|| case.name)?;
+            let is_configuration = case.name.starts_with("no ");
+            let code = if is_configuration { 2 } else { 1 };
+            ensure!(ended.status.code() == Some(code), "{}: {}, {complaint}", case.name, ended.status);
             for said in case.says {
                 ensure!(complaint.contains(said), "{}: {complaint}", case.name);
             }

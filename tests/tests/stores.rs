@@ -2,6 +2,7 @@
 //! the disk.
 
 use anyhow::{Context, Result, ensure};
+use contactflow::settings::Layout;
 use contactflow_tests::bytes::differing_folders;
 use contactflow_tests::histories::{Size, history, split};
 use contactflow_tests::model::KPI_TABLES;
@@ -17,10 +18,17 @@ use contactflow_tests::tables::read_tables;
 /// Scenarios that a store is tried on: every so many of all.
 const SCENARIOS_EVERY: usize = 30;
 
+/// The layouts in turn.
+fn layout(number: usize) -> Layout {
+    [Layout::Delta, Layout::Parquet][number % 2]
+}
+
 fn scenarios_hold(program: &Program) -> Result<()> {
     let scenarios = load_all(&folder())?;
-    for scenario in scenarios.iter().filter(|scenario| !scenario.needs_scores()).step_by(SCENARIOS_EVERY) {
+    let tried = scenarios.iter().filter(|scenario| !scenario.needs_scores()).step_by(SCENARIOS_EVERY);
+    for (number, scenario) in tried.enumerate() {
         let options = RunOptions {
+            layout: layout(number),
             time_zone: scenario.time_zone.name().to_owned(),
             kpi_tables: scenario.kpi_tables(),
             ..RunOptions::default()
@@ -39,8 +47,13 @@ fn histories_hold(program: &Program) -> Result<()> {
         let rows = split(&history(seed, Size::default()), 3, seed);
         let tables = (0..3).map(|number| KPI_TABLES[(seed as usize * 5 + number * 7) % KPI_TABLES.len()].name);
         let plain = RunOptions { kpi_tables: tables.map(str::to_owned).collect(), ..RunOptions::default() };
-        let options =
-            RunOptions { workers: [1, 2, 4][seed as usize % 3], file_by_file: seed % 2 == 0, ..plain.clone() };
+        let options = RunOptions {
+            workers: [1, 2, 4][seed as usize % 3],
+            file_by_file: seed % 2 == 0,
+            layout: layout(seed as usize / 2),
+            retention_seconds: seed % 3 * 1000,
+            ..plain.clone()
+        };
         let root = program.run(&to_files(&rows), options).with_context(|| format!("seed {seed}"))?;
         let mut tables = read_tables(&root)?;
         tables.retain(|name, _| !name.starts_with("kpi_") || plain.kpi_tables.contains(name));

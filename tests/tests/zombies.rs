@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use contactflow::settings::Layout;
 use contactflow_tests::bytes::differing_folders;
+use contactflow_tests::delta_log::{self, DeltaLog};
 use contactflow_tests::histories::{Size, history, split};
 use contactflow_tests::product::Product;
 use contactflow_tests::program::{Commits, Job, Mode};
@@ -14,9 +16,12 @@ use contactflow_tests::tables::read_tables;
 /// A job that lost its root says so within this, idle or not.
 const SECONDS: Duration = Duration::from_secs(20);
 
-fn options() -> RunOptions {
+/// Both layouts; replaced files stay, so that readers of every version could go on.
+const LAYOUTS: [Layout; 2] = [Layout::Parquet, Layout::Delta];
+
+fn options(layout: Layout) -> RunOptions {
     let tables = ["kpi_agent_channel_hour", "kpi_tenant_month"].map(str::to_owned).to_vec();
-    RunOptions { kpi_tables: tables, ..RunOptions::default() }
+    RunOptions { kpi_tables: tables, layout, retention_seconds: 3600, ..RunOptions::default() }
 }
 
 fn files(seed: u64) -> Files {
@@ -25,18 +30,23 @@ fn files(seed: u64) -> Files {
 
 fn is_clean(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
     let product = Product::new()?;
-    let clean = product.run(files, options())?;
+    let clean = product.run(files, RunOptions { retention_seconds: 0, ..options(Layout::default()) })?;
     let tables = store.files("tables")?;
     read_tables(&tables)?;
+    delta_log::logs(&tables)?.iter().try_for_each(DeltaLog::check_all_versions)?;
     let differing = differing_folders(&clean, &tables)?;
     ensure!(differing.is_empty(), "other bytes than a clean run: {}", differing.join(", "));
     Ok(())
 }
 
 fn the_first_of_two_stops(kind: Kind) -> Result<()> {
+    LAYOUTS.into_iter().try_for_each(|layout| the_first_of_two_stops_in(kind, layout))
+}
+
+fn the_first_of_two_stops_in(kind: Kind, layout: Layout) -> Result<()> {
     let Some(store) = Store::start(kind)? else { return Ok(()) };
     let files = files(3);
-    let job = Job::new(&store, "events", "tables", &options())?;
+    let job = Job::new(&store, "events", "tables", &options(layout))?;
     store.put(&format!("events/{}", files[0].0), &files[0].1)?;
     let has_read = |count: usize| Ok(Commits::read(&store.files("tables")?)?.sources.len() >= count);
 
@@ -48,7 +58,7 @@ fn the_first_of_two_stops(kind: Kind) -> Result<()> {
     let ended = zombie.end_within(SECONDS).context("the job that lost its root goes on")?;
     let complaint = ended.complaint()?;
     ensure!(complaint.contains("held by another writer") && ended.status.code() == Some(1), "{complaint}");
-    println!("{kind}: the first job stopped {:?} after the second began", begun.elapsed());
+    println!("{kind}, {layout:?}: the first job stopped {:?} after the second began", begun.elapsed());
 
     store.put(&format!("events/{}", files[1].0), &files[1].1)?;
     heir.wait_until(|| has_read(2))?;
@@ -76,13 +86,13 @@ fn the_first_of_two_jobs_stops_on_azure() -> Result<()> {
 /// Several jobs start at the same moment: whoever does not get through says why, and nothing is damaged.
 #[test]
 fn jobs_that_start_together_damage_nothing() -> Result<()> {
-    for kind in [Kind::Disk, Kind::S3] {
+    for (kind, layout) in [Kind::Disk, Kind::S3].into_iter().flat_map(|kind| LAYOUTS.map(|layout| (kind, layout))) {
         let store = Store::start(kind)?.context("both are always there")?;
         let files = files(4);
         for (name, content) in &files {
             store.put(&format!("events/{name}"), content)?;
         }
-        let job = Job::new(&store, "events", "tables", &options())?;
+        let job = Job::new(&store, "events", "tables", &options(layout))?;
         for round in 0..2 {
             let running: Vec<_> = (0..3).map(|_| job.start(Mode::Once, 1)).collect::<Result<_>>()?;
             let mut done = 0;
@@ -92,10 +102,13 @@ fn jobs_that_start_together_damage_nothing() -> Result<()> {
                     done += 1;
                 } else {
                     let complaint = ended.complaint()?;
-                    ensure!(complaint.contains("held by another writer"), "{kind}, round {round}: {complaint}");
+                    ensure!(
+                        complaint.contains("held by another writer"),
+                        "{kind}, {layout:?}, round {round}: {complaint}"
+                    );
                 }
             }
-            ensure!(done > 0, "{kind}, round {round}: every job stopped");
+            ensure!(done > 0, "{kind}, {layout:?}, round {round}: every job stopped");
             read_tables(&store.files("tables")?)?;
         }
         job.once(1)?.well()?;

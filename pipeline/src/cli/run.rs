@@ -128,7 +128,8 @@ pub(super) fn check(args: CheckArgs) -> Result<(), CliError> {
     Ok(())
 }
 
-/// SIGTERM and ctrl-C end a following job after its round: drained, committed, exit 0.
+/// SIGTERM and ctrl-C end a following job after its round: drained, committed, exit 0. A store that does not answer is not
+/// waited for then. The second one ends the process at once, as `kill -9` would.
 fn stop_on_signals(stop: &Stop) {
     let stop = stop.clone();
     crate::store::runtime().spawn(async move {
@@ -139,7 +140,20 @@ fn stop_on_signals(stop: &Stop) {
         };
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         stop.request();
+        crate::store::give_up_soon();
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        eprintln!("contactflow: error: stopped before everything was committed; the last commit stands");
+        std::process::exit(1);
     });
+}
+
+/// Says that the work is done, also where it ends in a panic: the thread that draws would be waited for for ever.
+struct Done<'a>(&'a AtomicBool);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// Runs `work` while a line on the terminal says how far reading is; silent where there is no terminal.
@@ -160,8 +174,9 @@ fn watch<T>(progress: &IngestProgress, work: impl FnOnce() -> T) -> T {
                 std::thread::park_timeout(Duration::from_millis(200));
             }
         });
+        let done = Done(&done);
         let result = work();
-        done.store(true, Ordering::Relaxed);
+        drop(done);
         bar.finish_and_clear();
         result
     })
@@ -210,4 +225,17 @@ fn as_json(summary: &RunSummary) -> serde_json::Value {
         "elapsed_ms": summary.elapsed.as_millis() as u64,
         "model_id": summary.model_id,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_that_panics_is_not_waited_for() {
+        let progress = IngestProgress::default();
+        let panicked =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| watch(&progress, || panic!("as it may happen"))));
+        assert!(panicked.is_err());
+    }
 }

@@ -3,6 +3,7 @@
 use super::encode::EncodeError;
 use super::manifest::FORMAT_VERSION;
 use super::objects::ObjectError;
+use crate::store::StoreError;
 
 /// Why a root cannot be opened or a commit not be made.
 #[derive(Debug, thiserror::Error)]
@@ -86,4 +87,14 @@ pub enum CommitError {
     /// The row of `commits` could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
+}
+
+impl CommitError {
+    /// The error of the store, where it is one.
+    pub(crate) fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Object(error) => error.source.downcast_ref(),
+            _ => None,
+        }
+    }
 }

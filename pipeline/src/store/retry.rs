@@ -1,7 +1,13 @@
 //! How long stores are waited for, and which failures are tried again.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use tokio::sync::watch;
 
 use object_store::{BackoffConfig, ClientConfigKey, RetryConfig};
 
@@ -15,6 +21,9 @@ const RETRY_TIMEOUT: Duration = Duration::from_secs(8);
 const ATTEMPTS: u32 = 5;
 /// Pause before the first of them; each next one is twice as long.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest wait for one answer, retries included, once the job is asked to stop.
+const STOPPING_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Timeouts of one attempt. `Timeout` bounds a whole download, so it is long; `ReadTimeout` is what notices silence.
 pub(super) const CLIENT_TIMEOUTS: [(ClientConfigKey, &str); 3] = [
@@ -75,4 +84,56 @@ where
 fn may_pass(error: &object_store::Error) -> bool {
     let passes = matches!(error, object_store::Error::Generic { .. } | object_store::Error::AlreadyExists { .. });
     passes && refusal(error).is_none()
+}
+
+/// The process is asked to stop: what it has to write is written, but a store that does not answer is not waited for.
+static STOPPING: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
+
+/// From now on, requests without an answer are given up after a few seconds. For a process that is asked to stop: its
+/// supervisor does not wait as long as retries may take.
+pub(crate) fn give_up_soon() {
+    STOPPING.send_replace(true);
+}
+
+/// Gives up on an answer [`STOPPING_TIMEOUT`] after the process was asked to stop, or after the request was made where
+/// that is later.
+pub(super) async fn until_stopped<T>(answer: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    let mut stopping = STOPPING.subscribe();
+    let patience = async {
+        // The sender is never dropped, so this ends by being asked only.
+        _ = stopping.wait_for(|&is_stopping| is_stopping).await;
+        tokio::time::sleep(STOPPING_TIMEOUT).await;
+    };
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = patience => Err(object_store::Error::Generic {
+            store: "remote store",
+            source: format!("no answer within {} s of being asked to stop", STOPPING_TIMEOUT.as_secs()).into(),
+        }),
+    }
+}
+
+/// Endpoint, region or account make no address.
+#[derive(Debug, thiserror::Error)]
+#[error("its endpoint, region or account in the environment makes no valid address")]
+struct NoAddress;
+
+/// `object_store` panics at a request whose address is none, such as one with a blank in its host. That is an error of the
+/// environment; any other panic goes on.
+pub(super) async fn fenced<T>(answer: impl Future<Output = object_store::Result<T>>) -> object_store::Result<T> {
+    let is_address = |panic: &(dyn Any + Send)| {
+        let message = panic.downcast_ref::<String>().map_or("", String::as_str);
+        !["request must be valid", "InvalidUri"].iter().any(|said| message.contains(said))
+    };
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(answer) => answer,
+        Err(panic) if is_address(&*panic) => std::panic::resume_unwind(panic),
+        Err(_) => Err(object_store::Error::Generic { store: "remote store", source: NoAddress.into() }),
+    }
+}
+
+/// True for what [`fenced`] makes of an address that is none.
+pub(super) fn is_no_address(error: &object_store::Error) -> bool {
+    matches!(error, object_store::Error::Generic { source, .. } if source.is::<NoAddress>())
 }
