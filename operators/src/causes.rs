@@ -25,7 +25,7 @@ pub struct EventRef {
 }
 
 /// What kind of thing changed a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum CauseKind {
     /// Events came, changed or went.
     Events,
@@ -47,7 +47,7 @@ impl CauseKind {
 }
 
 /// Why cells of one group changed in a stretch of time.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cause {
     /// The finest group concerned.
     pub group: Group,
@@ -58,7 +58,25 @@ pub struct Cause {
     /// What kind of cause.
     pub kind: CauseKind,
     /// The events, where there are any.
+    #[serde(with = "as_list")]
     pub events: Arc<[EventRef]>,
+}
+
+/// A shared slice as serde knows a list.
+mod as_list {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::EventRef;
+
+    pub(super) fn serialize<S: Serializer>(events: &Arc<[EventRef]>, serializer: S) -> Result<S::Ok, S::Error> {
+        events.as_ref().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<[EventRef]>, D::Error> {
+        Vec::deserialize(deserializer).map(Arc::from)
+    }
 }
 
 #[derive(Default)]

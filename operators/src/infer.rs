@@ -44,17 +44,30 @@ pub trait Model {
     fn in_flight(&self) -> usize;
 }
 
-/// Texts (and sequences of turns) of this process that wait for their prediction; sources pause while it is too large.
+/// Texts (and sequences of turns) that wait for their prediction; sources pause while they are too many.
 #[derive(Clone, Debug, Default)]
 pub struct Backlog {
+    /// On the workers of this process.
     texts: Arc<AtomicUsize>,
+    /// On those of others, as far as they have told.
+    elsewhere: Arc<AtomicUsize>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Backlog {
-    /// How many.
+    /// How many, in the whole job.
     pub fn texts(&self) -> usize {
+        self.texts_here().saturating_add(self.elsewhere.load(Ordering::Relaxed))
+    }
+
+    /// How many wait in this process.
+    pub fn texts_here(&self) -> usize {
         self.texts.load(Ordering::Relaxed)
+    }
+
+    /// Says how many wait in other processes.
+    pub fn set_elsewhere(&self, texts: usize) {
+        self.elsewhere.store(texts, Ordering::Relaxed);
     }
 
     /// Gives all of them up: the job fails, and must not wait for the model.

@@ -55,7 +55,7 @@ pub enum Assigned {
         root: usize,
     },
     /// State of the last commit.
-    State(StateFile),
+    State(#[serde(with = "crate::wire::json")] StateFile),
 }
 
 /// A file, and the worker that reads it.
@@ -146,7 +146,7 @@ pub struct Ingest {
     pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
-    /// Readers pause while more texts than this wait for the model.
+    /// Readers pause while more texts than this wait for the model, in the whole job.
     pub backlog_texts_max: usize,
     /// What of the rows concerns sealed conversations.
     pub sealed: Sealed,

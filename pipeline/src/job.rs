@@ -63,6 +63,8 @@ pub struct JobContext {
     pub metrics: Metrics,
     /// What is not in memory.
     pub sealed: Sealed,
+    /// Workers of this process.
+    pub workers: usize,
 }
 
 /// The device threads of a job.
@@ -115,6 +117,7 @@ impl JobContext {
             causes,
             metrics: Metrics::default(),
             sealed: Sealed::default(),
+            workers: settings.workers,
         })
     }
 }
@@ -159,9 +162,11 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         causes,
         metrics,
         sealed,
+        workers,
     } = context.clone();
     let journal = StateJournal::clone(journal);
-    let index = worker.index();
+    // Devices belong to a process, so its workers count from 0.
+    let index = worker.index() % workers;
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
         let mut views = Views::new(&probe, &windows, &sealed);

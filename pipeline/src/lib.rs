@@ -14,3 +14,4 @@ pub mod sources;
 pub mod state;
 pub mod store;
 pub mod views;
+mod wire;

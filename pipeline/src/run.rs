@@ -4,9 +4,12 @@
 //! end of the round, every worker hands its changed partitions over, and worker 0 commits. `--once` is a single round
 //! that also waits for the model.
 
+mod cluster;
+mod coordination;
 mod erase;
 mod files;
 mod inspect;
+mod member;
 mod round;
 mod scan;
 mod sealing;
@@ -18,7 +21,9 @@ use std::time::{Duration, Instant};
 use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
 use contactflow_operators::infer::Backlog;
+use timely::worker::Worker;
 
+use self::cluster::{Connections, Ready, Start};
 use self::shared::{Again, Resume, Shared};
 use crate::ingest::{IngestProgress, ReadError};
 use crate::job::{Devices, JobContext};
@@ -28,6 +33,8 @@ use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection
 use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
 
+pub use cluster::ClusterError;
+pub(crate) use cluster::lost_connection;
 pub use erase::{Receipt, erase};
 pub use inspect::{Basis, Status, compare, status};
 pub use scan::{Scan, scan};
@@ -68,6 +75,9 @@ pub enum JobError {
     /// The model cannot be loaded.
     #[error("{0}; `make setup` provides the default model, --inference off runs without one")]
     Inference(#[from] InferenceError),
+    /// The processes of the job do not work together, or one of them met an error.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
     /// The workers could not be started, or one of them died.
     #[error("the dataflow stopped: {0}")]
     Workers(String),
@@ -85,10 +95,10 @@ impl From<ReadError> for JobError {
 impl JobError {
     /// True when the settings or the command line have to change (exit code 2).
     pub fn is_configuration(&self) -> bool {
-        if let Self::Commit(error) = self
-            && let Some(StoreError::Configuration { .. }) = error.of_store()
-        {
-            return true;
+        match self {
+            Self::Cluster(error) => return error.is_configuration(),
+            Self::Commit(error) if matches!(error.of_store(), Some(StoreError::Configuration { .. })) => return true,
+            _ => {}
         }
         matches!(
             self,
@@ -178,10 +188,40 @@ pub fn run_with(
     start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
 ) -> Result<RunSummary, JobError> {
     settings.validate()?;
+    let mut connections = Connections::open(settings, stop)?;
+    if settings.cluster.process > 0
+        && let Some(connections) = connections
+    {
+        return member::run(settings, mode, progress, stop, start_devices, connections);
+    }
+    match prepare(settings, progress, start_devices, connections.as_mut()) {
+        Ok((context, committer)) => work_until_done(settings, mode, context, committer, connections, stop),
+        Err(error) => {
+            connections.into_iter().for_each(|connections| connections.give_up(&error));
+            Err(error)
+        }
+    }
+}
+
+/// Opens what the first process of a job needs, and claims the root.
+fn prepare(
+    settings: &JobSettings,
+    progress: &Arc<IngestProgress>,
+    start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
+    mut connections: Option<&mut Connections>,
+) -> Result<(JobContext, Committer), JobError> {
     let roots = open_inputs(settings)?;
     let output = Root::open(&settings.output, true)?;
     // Unreachable inputs are told before anything is claimed or loaded.
     crate::sources::list_event_files(&roots)?;
+    // So are members that cannot take part.
+    let members: Vec<(usize, Ready)> = match &mut connections {
+        Some(connections) => connections
+            .others()
+            .map(|process| Ok((process, connections.hear(process)?)))
+            .collect::<Result<_, JobError>>()?,
+        None => Vec::new(),
+    };
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output.clone());
@@ -197,7 +237,31 @@ pub fn run_with(
     let devices = start_devices(settings)?;
 
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
-    work_until_done(settings, mode, context, committer, stop)
+    for (process, ready) in members {
+        if (&ready.model_id, ready.with_quality) != (&context.model_id, context.with_quality) {
+            let address = settings.cluster.hosts[process].clone();
+            let what = format!("model ({}, here {})", ready.model_id, context.model_id);
+            return Err(ClusterError::Differs { process, address, what }.into());
+        }
+    }
+    Ok((context, committer))
+}
+
+/// Lets the members begin.
+fn start_members(connections: &mut Connections, committer: &Committer, resume: &Resume) -> Result<(), JobError> {
+    let previous = committer.previous();
+    let sources = previous.map_or(&[][..], |previous| &previous.sources);
+    let start = Ok(Start {
+        generation: committer.generation(),
+        as_of_ms: previous.and_then(|previous| previous.as_of_ms),
+        state: resume.state.clone(),
+        files: sources.iter().map(|source| source.name.clone()).collect(),
+        known: committer.writer().known(),
+    });
+    for process in connections.others() {
+        connections.tell(process, &start)?;
+    }
+    Ok(())
 }
 
 /// Starts the workers, and starts them again when a seal was made or has to be opened.
@@ -206,13 +270,17 @@ fn work_until_done(
     mode: Mode,
     context: JobContext,
     mut committer: Committer,
+    mut connections: Option<Connections>,
     stop: &Stop,
 ) -> Result<RunSummary, JobError> {
     let started = Instant::now();
     let objects = Arc::clone(&context.ingest.objects);
     let progress = Arc::clone(&context.ingest.progress);
     let is_same = committer.previous().is_some_and(|previous| {
-        settings.keep_state && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
+        // Sealing is for one process: several take everything in.
+        connections.is_none()
+            && settings.keep_state
+            && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
     });
     // What other settings have sealed has to be computed anew.
     let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };
@@ -233,8 +301,12 @@ fn work_until_done(
         let index = Arc::new(SealedIndex::read(&*objects, &resume.state)?);
         let sealed = Sealed { horizon: resume.horizon, index, unsealing: Unsealing::default() };
         let context = JobContext { backlog: Backlog::default(), ..context.clone() }.with_sealed(sealed);
+        if let Some(connections) = &mut connections {
+            start_members(connections, &committer, &resume)?;
+        }
         let target = shared::Target::Commit(Box::new(committer));
-        let shared = Arc::new(shared::Shared::new(settings, mode, context, target, resume, before, stop.clone()));
+        let shared = Shared::new(settings, mode, context, target, resume, before, stop.clone());
+        let shared = Arc::new(shared.connected(connections.take()));
         start_workers(&shared)?;
         let again = shared.again().filter(|(again, _)| match again {
             Again::Sealed => mode == Mode::Follow && !stop.is_requested(),
@@ -301,7 +373,11 @@ fn start_devices(settings: &JobSettings) -> Result<Option<Devices>, JobError> {
 fn start_workers(shared: &Arc<shared::Shared>) -> Result<(), JobError> {
     let config = timely::Config::process(shared.settings.workers);
     let for_workers = Arc::clone(shared);
-    let guards = timely::execute(config, move |worker| round::work(worker, &for_workers)).map_err(JobError::Workers)?;
+    let work = move |worker: &mut Worker| round::work(worker, &for_workers);
+    let guards = match shared.take_connections() {
+        Some(connections) => connections.execute(work)?,
+        None => timely::execute(config, work).map_err(JobError::Workers)?,
+    };
     for result in guards.join() {
         result.map_err(JobError::Workers)?;
     }
@@ -324,6 +400,10 @@ pub fn check(settings: &JobSettings) -> Result<Vec<String>, JobError> {
     };
     let mut plan = vec![format!("{} event files, {bytes} bytes", files.len()), output];
     plan.push(format!("{} workers, {} rows per epoch", settings.workers, settings.epoch_rows));
+    if let Some(address) = settings.cluster.hosts.get(settings.cluster.process) {
+        let cluster = &settings.cluster;
+        plan.push(format!("process {} of {}, listening on {address}", cluster.process, cluster.processes()));
+    }
     match start_devices(settings)? {
         Some(Devices { texts, judges }) => {
             plan.push(format!("model {} on {:?}", texts.model_id(), texts.placement().devices()));

@@ -50,6 +50,63 @@ pub struct PrivacySettings {
     pub mask: Masking,
 }
 
+/// The processes that run one job together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ClusterSettings {
+    /// Address of every process, `host:port`, the same list in the same order for all; none for a job of one process.
+    pub hosts: Vec<String>,
+    /// Position of this process in `hosts`.
+    pub process: usize,
+    /// How long the processes wait for each other at the start, s.
+    pub connect_timeout_seconds: u64,
+}
+
+impl Default for ClusterSettings {
+    fn default() -> Self {
+        Self { hosts: Vec::new(), process: 0, connect_timeout_seconds: 120 }
+    }
+}
+
+impl ClusterSettings {
+    /// How many processes there are.
+    pub fn processes(&self) -> usize {
+        self.hosts.len().max(1)
+    }
+
+    /// Reads addresses from a file, one a line; blank lines and those that begin with `#` are passed over.
+    ///
+    /// # Errors
+    /// [`SettingsError::Unreadable`].
+    pub fn read_hosts(path: &Path) -> Result<Vec<String>, SettingsError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| SettingsError::Unreadable { path: path.display().to_string(), source })?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        Ok(lines.map(str::to_owned).collect())
+    }
+
+    fn validate(&self) -> Result<(), SettingsError> {
+        let problem = |key, problem: String| Err(SettingsError::Value { key, problem });
+        if self.process >= self.processes() {
+            let expected = format!("expected 0 to {}, a position in cluster.hosts (--hosts)", self.processes() - 1);
+            return problem("cluster.process", expected);
+        }
+        for (number, host) in self.hosts.iter().enumerate() {
+            let port = host.rsplit_once(':').filter(|(name, _)| !name.is_empty()).map(|(_, port)| port.parse::<u16>());
+            if !matches!(port, Some(Ok(1..))) {
+                return problem("cluster.hosts", format!("expected host:port, found {host:?}"));
+            }
+            if self.hosts[..number].contains(host) {
+                return problem("cluster.hosts", format!("{host} is there twice"));
+            }
+        }
+        if self.connect_timeout_seconds == 0 {
+            return problem("cluster.connect_timeout_seconds", "expected at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
 /// Everything a job needs to know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -58,7 +115,7 @@ pub struct JobSettings {
     pub inputs: Vec<String>,
     /// Root of the tables.
     pub output: String,
-    /// Worker threads of this process.
+    /// Worker threads of each process.
     pub workers: usize,
     /// Layout of the tables.
     pub layout: Layout,
@@ -85,6 +142,8 @@ pub struct JobSettings {
     pub privacy: PrivacySettings,
     /// The model.
     pub inference: InferenceSettings,
+    /// The processes that run the job.
+    pub cluster: ClusterSettings,
 }
 
 /// A hundred years.
@@ -118,6 +177,7 @@ impl Default for JobSettings {
             kpi: KpiRules::default(),
             privacy: PrivacySettings::default(),
             inference: InferenceSettings::default(),
+            cluster: ClusterSettings::default(),
         }
     }
 }
@@ -126,7 +186,7 @@ impl Default for JobSettings {
 #[derive(Debug, thiserror::Error)]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("the configuration {path} cannot be read: {source}")]
+    #[error("{path} cannot be read: {source}")]
     Unreadable {
         /// The file.
         path: String,
@@ -240,6 +300,7 @@ impl JobSettings {
         if self.seal_after_days > SEAL_AFTER_DAYS_MAX {
             return problem("seal_after_days", "expected 0 to 36500");
         }
+        self.cluster.validate()?;
         if self.poll_interval_ms == 0 {
             return problem("poll_interval_ms", "expected at least 1");
         }
@@ -262,6 +323,33 @@ mod tests {
         let message = JobSettings::read(&path).unwrap().validate().unwrap_err().to_string();
         assert!(message.starts_with("output"), "{message}");
         assert!(JobSettings::read(&folder.path().join("none")).unwrap_err().to_string().contains("none"));
+    }
+
+    #[test]
+    fn addresses_are_checked() {
+        let settings = |hosts: &[&str], process| ClusterSettings {
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            process,
+            ..ClusterSettings::default()
+        };
+        for (hosts, process) in [(&[][..], 0), (&["a:1"], 0), (&["a:1", "b:1"], 1), (&["[::1]:1", "[::1]:2"], 0)] {
+            assert!(settings(hosts, process).validate().is_ok(), "{hosts:?}");
+        }
+        for (hosts, process, told) in [
+            (&[][..], 1, "cluster.process"),
+            (&["a:1", "b:1"], 2, "0 to 1"),
+            (&["a", "b:1"], 0, "\"a\""),
+            (&["a:0"], 0, "host:port"),
+            (&[":7"], 0, "host:port"),
+            (&["a:1", "a:1"], 0, "twice"),
+        ] {
+            let message = settings(hosts, process).validate().unwrap_err().to_string();
+            assert!(message.contains(told), "{message}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hosts");
+        std::fs::write(&path, "# two\na:1\n\n  b:2\n").unwrap();
+        assert_eq!(ClusterSettings::read_hosts(&path).unwrap(), ["a:1", "b:2"]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-pub use self::cipher::KEY_VARIABLE;
+pub use self::cipher::{KEY_VARIABLE, key_fingerprint};
 pub use self::journal::{NewState, StateJournal};
 pub use self::ledger::StateLedger;
 pub use self::rewrite::{Edit, merge, read_rows, rewrite};

@@ -11,13 +11,14 @@
 //! | [`fake_model`] | a model that says what letters say |
 //! | [`object_server`], [`stores`] | an S3 server with faults, and the other stores a job may write to |
 //! | [`kills`], [`disk_watch`] | the program killed at random moments |
-//! | [`program`] | the built program as a process |
+//! | [`program`], [`cluster`] | the built program as a process, and as several of one job |
 //! | [`outside`] | readers from outside as processes beside it |
 //! | [`older_program`] | a root as it was before a KPI was added |
 //! | [`runner`], [`product`], [`memory`], [`property`] | what runs the product, and what must hold of it |
 
 pub mod bytes;
 pub mod clock;
+pub mod cluster;
 pub mod delta_log;
 pub mod difference;
 pub mod disk_watch;

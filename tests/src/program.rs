@@ -86,7 +86,7 @@ impl Job {
         let epoch_rows = options.epoch_rows.map_or_else(String::new, |rows| format!("epoch_rows = {rows}\n"));
         let text = format!(
             "inputs = [{:?}]\noutput = {:?}\nlayout = {:?}\nretention_seconds = {}\npoll_interval_ms = 20\nkpi_tables = {:?}\n{epoch_rows}\
-             [kpi]\ntime_zone = {:?}\n[inference]\nenabled = false\n",
+             [kpi]\ntime_zone = {:?}\n[inference]\nenabled = false\n[cluster]\nconnect_timeout_seconds = 10\n",
             store.url(events)?,
             store.url(tables)?,
             options.layout.name(),

@@ -1,6 +1,7 @@
 //! The job and its model: one that is slow, one that dies, texts that nobody expects, and texts that show too much.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{scope, sleep};
@@ -14,6 +15,7 @@ use contactflow::settings::JobSettings;
 use contactflow_inference::{DevicePool, DeviceScorer, Placement, PoolLimits};
 use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest, TextScores};
 use contactflow_tests::bytes::differing_folders;
+use contactflow_tests::cluster::free_addresses;
 use contactflow_tests::model::{Cell, Columns, MESSAGE_SCORES, Table};
 use contactflow_tests::product::Product;
 use contactflow_tests::runner::RunOptions;
@@ -44,6 +46,25 @@ impl DeviceScorer for Fake {
         };
         requests.iter().map(|request| Prediction { key: request.key, outcome: outcome(&request.text) }).collect()
     }
+}
+
+/// Counts what it is asked.
+struct Counting(Arc<AtomicUsize>);
+
+impl DeviceScorer for Counting {
+    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
+        self.0.fetch_add(requests.len(), Ordering::Relaxed);
+        Fake { gate: None }.score(requests)
+    }
+}
+
+fn counting_pool(asked: Arc<AtomicUsize>) -> Result<Option<Devices>, JobError> {
+    let load = |_| {
+        let counting = Counting(Arc::clone(&asked));
+        move || Ok(("fake".to_owned(), counting))
+    };
+    let texts = DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?;
+    Ok(Some(Devices { texts: Arc::new(texts), judges: None }))
 }
 
 fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
@@ -167,6 +188,45 @@ fn a_text_the_model_fails_on_is_an_error_row_and_the_job_goes_on() -> Result<()>
     let errors: Vec<Option<&str>> = scores.values().map(error).collect();
     assert_eq!(errors, [None, Some("the model's output is not a number"), None]);
     assert_eq!(coverage(&output), Some((3, 2.0 / 3.0)));
+    Ok(())
+}
+
+/// Two processes in the eyes of timely, in one: texts read by one are scored by the device of the other.
+#[test]
+fn processes_of_a_job_share_the_model_s_work() -> Result<()> {
+    let product = Product::new()?;
+    let (input, alone, together) =
+        (product.folder()?, product.folder()?.join("tables"), product.folder()?.join("tables"));
+    for file in 0..4 {
+        // Every text stands in two files, and is asked about once.
+        let lines =
+            (0..CONVERSATIONS).map(|number| line(number + 100 * file, &format!("text {}", number + 20 * (file / 2))));
+        std::fs::write(input.join(format!("{file}.ndjson")), lines.collect::<String>())?;
+    }
+    once(&settings(&input, &alone), || pool(None))?;
+    let asked = [0, 1].map(|_| Arc::new(AtomicUsize::new(0)));
+    let hosts = free_addresses(2)?;
+    let summaries = scope(|threads| {
+        let start = |process: usize| {
+            let mut settings = settings(&input, &together);
+            settings.cluster.hosts = hosts.clone();
+            settings.cluster.process = process;
+            // One that waits holds the readers of both back.
+            settings.inference.backlog_texts_max = 8;
+            let asked = Arc::clone(&asked[process]);
+            threads.spawn(move || once(&settings, || counting_pool(asked)))
+        };
+        let jobs = [start(0), start(1)];
+        jobs.map(|job| job.join().map_err(|_| anyhow!("the job panicked"))?)
+    });
+    let [first, second] = summaries;
+    assert_eq!(first?.rows, 4 * CONVERSATIONS as u64, "the first process counts for all");
+    assert!(second?.rows < 4 * CONVERSATIONS as u64, "the second for itself");
+    let asked = asked.map(|asked| asked.load(Ordering::Relaxed));
+    assert!(asked.iter().all(|&asked| asked > 0), "both devices have worked: {asked:?}");
+    assert_eq!(asked.iter().sum::<usize>(), CONVERSATIONS + 20, "once per distinct text");
+    assert_eq!(differing_folders(&alone, &together)?, Vec::<String>::new());
+    assert_eq!(coverage(&together), Some((4 * CONVERSATIONS as i64, 1.0)));
     Ok(())
 }
 

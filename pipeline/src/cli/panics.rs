@@ -7,6 +7,10 @@ pub(super) fn install() {
     std::panic::set_hook(Box::new(|panic| {
         let thread = std::thread::current();
         let name = thread.name().unwrap_or("?");
+        if let Some(lost) = crate::run::lost_connection(name, panic.payload()) {
+            eprintln!("contactflow: error: {lost}");
+            std::process::exit(1);
+        }
         let place = panic.location().map_or_else(|| "?".to_owned(), ToString::to_string);
         eprintln!("contactflow: thread {name} panicked at {place}: {}", reason(panic.payload()));
     }));

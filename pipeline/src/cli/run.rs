@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{CliError, say};
 use crate::ingest::IngestProgress;
 use crate::run::{Mode, RunSummary, Stop};
-use crate::settings::{JobSettings, Layout};
+use crate::settings::{ClusterSettings, JobSettings, Layout};
 
 /// `on` or `off`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -40,9 +40,15 @@ struct JobArgs {
     /// Root of the tables
     #[arg(long, value_name = "URL_OR_PATH")]
     output: Option<String>,
-    /// Worker threads
+    /// Worker threads of each process
     #[arg(long)]
     workers: Option<usize>,
+    /// Several processes run the job: a file with the address (host:port) of each, one a line, the same for all
+    #[arg(long, value_name = "FILE")]
+    hosts: Option<PathBuf>,
+    /// Which line of the hosts this process is, from 0
+    #[arg(long, value_name = "INDEX")]
+    process: Option<usize>,
     /// Layout of the tables
     #[arg(long, value_enum)]
     layout: Option<LayoutArg>,
@@ -62,7 +68,8 @@ struct JobArgs {
 #[command(after_help = "Examples:
   contactflow run --once --input events --output tables --workers 2
   contactflow run --input s3://bucket/events --output s3://bucket/tables --inference off
-  contactflow run --config job.toml")]
+  contactflow run --config job.toml
+  contactflow run --config job.toml --hosts hosts.txt --process 0    # and --process 1 … elsewhere")]
 pub(super) struct RunArgs {
     #[command(flatten)]
     job: JobArgs,
@@ -98,6 +105,10 @@ impl JobArgs {
         }
         settings.output = self.output.unwrap_or(settings.output);
         settings.workers = self.workers.unwrap_or(settings.workers);
+        if let Some(path) = &self.hosts {
+            settings.cluster.hosts = ClusterSettings::read_hosts(path).map_err(CliError::configuration)?;
+        }
+        settings.cluster.process = self.process.unwrap_or(settings.cluster.process);
         if let Some(switch) = self.inference {
             settings.inference.enabled = switch == Switch::On;
         }

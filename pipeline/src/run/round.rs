@@ -8,18 +8,17 @@ use contactflow_operators::deduplicate::Ledger;
 
 use timely::worker::Worker;
 
+use super::coordination::{Coordination, Decision, Report};
 use super::shared::Shared;
 use super::{JobError, Mode, sealing};
 use crate::ingest::{FileAssignment, major_epoch};
 use crate::job::{self, Job};
 use crate::sources::list_event_files;
-use crate::state::StateJournal;
+use crate::state::{NewState, StateJournal};
 use crate::views::Views;
 
 /// How often a job that has nothing to commit asks whether the output is still its own.
 const ROOT_CHECK: Duration = Duration::from_secs(2);
-/// Longest sleep between two looks at whether something has to be done.
-const PARK: Duration = Duration::from_millis(20);
 
 /// A worker that panics takes the process down: the others would wait for its progress for ever. Restarting from the
 /// last commit is what a crash of any kind comes to.
@@ -40,58 +39,58 @@ impl Drop for ExitOnPanic {
 pub(super) fn work(worker: &mut Worker, shared: &Shared) {
     let _exit = ExitOnPanic;
     let journal = shared.journal(worker.index());
+    let mut coordination = Coordination::build(worker, shared);
     let mut job = job::build(worker, &shared.context, &journal);
-    restore(worker, shared, &mut job);
+    restore(worker, shared, &mut coordination, &mut job);
     match shared.mode {
-        Mode::Once | Mode::Compare => once(worker, shared, job, &journal),
-        Mode::Follow => follow(worker, shared, job, &journal),
+        Mode::Once | Mode::Compare => once(worker, shared, &mut coordination, job, &journal),
+        Mode::Follow => follow(worker, shared, &mut coordination, job, &journal),
     }
+    coordination.close(worker);
 }
 
 /// Takes the state of the last commit in, in the epochs before the first round.
-fn restore(worker: &mut Worker, shared: &Shared, job: &mut Job) {
-    if worker.index() == 0 {
+fn restore(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, job: &mut Job) {
+    if coordination.is_planner() {
         shared.restore().into_iter().for_each(|assignment| job.files.send(assignment));
     }
     let end = major_epoch(1);
     job.files.advance_to(end);
-    worker.step_or_park_while(Some(PARK), || job.probe.less_than(&end) && !shared.has_failed());
+    coordination.step_while(worker, || job.probe.less_than(&end));
     job.views.restored();
-    if worker.index() == 0 {
+    if coordination.is_first() {
         shared.restored();
     }
+    // No file of the first round is read before every process knows that from here on changes are news.
+    coordination.meet(worker);
 }
 
 /// Everything in one round; the input is closed, so the frontier empties when the model has answered everything.
-fn once(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
+fn once(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views, ledger, histories } = job;
-    if worker.index() == 0 {
+    if coordination.is_planner() {
         match assign(shared, false) {
             Ok(assignments) => assignments.into_iter().for_each(|assignment| files.send(assignment)),
             Err(error) => shared.fail(error),
         }
     }
     files.close();
-    worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
-    finish_round(
-        worker,
-        shared,
-        Handover { views: &mut views, journal, ledger: &ledger, histories: &histories },
-        1,
-        true,
-    );
+    coordination.step_while(worker, || !probe.done());
+    let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
+    finish_round(worker, shared, coordination, handover, Round { number: 1, stopping: true });
 }
 
 /// Round after round, until stopped; then the model is drained and everything committed.
-fn follow(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal) {
+fn follow(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views, ledger, histories } = job;
-    let mut round = 0;
-    while !shared.is_ending() {
-        round += 1;
-        files.advance_to(major_epoch(round));
+    let mut number = 0;
+    let mut is_last = false;
+    while !is_last {
+        number += 1;
+        files.advance_to(major_epoch(number));
         let mut stopping = false;
-        if worker.index() == 0 {
-            match next_round(worker, shared, round == 1) {
+        if coordination.is_planner() {
+            match next_round(worker, shared, coordination, number == 1) {
                 Ok(plan) => {
                     stopping = plan.stopping;
                     plan.assignments.into_iter().for_each(|assignment| files.send(assignment));
@@ -99,16 +98,16 @@ fn follow(worker: &mut Worker, shared: &Shared, job: Job, journal: &StateJournal
                 Err(error) => shared.fail(error),
             }
         }
-        let end = major_epoch(round + 1);
+        let end = major_epoch(number + 1);
         files.advance_to(end);
-        worker.step_or_park_while(Some(PARK), || probe.less_than(&end) && !shared.has_failed());
+        coordination.step_while(worker, || probe.less_than(&end));
         let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
-        finish_round(worker, shared, handover, round, stopping);
+        is_last = finish_round(worker, shared, coordination, handover, Round { number, stopping });
     }
     files.close();
-    worker.step_or_park_while(Some(PARK), || !probe.done() && !shared.has_failed());
+    coordination.step_while(worker, || !probe.done());
     let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
-    finish_round(worker, shared, handover, round + 1, true);
+    finish_round(worker, shared, coordination, handover, Round { number: number + 1, stopping: true });
 }
 
 /// What worker 0 decided for a round.
@@ -119,7 +118,12 @@ struct Plan {
 
 /// Waits, stepping the dataflow, until there is something to do: files, predictions, or the end. The first round does
 /// not wait, so that a job that cannot write its tables says so at once.
-fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Plan, JobError> {
+fn next_round(
+    worker: &mut Worker,
+    shared: &Shared,
+    coordination: &mut Coordination,
+    first: bool,
+) -> Result<Plan, JobError> {
     let interval = Duration::from_millis(shared.settings.poll_interval_ms);
     let waiting_texts = shared.context.backlog.texts();
     let mut scored = false;
@@ -134,7 +138,7 @@ fn next_round(worker: &mut Worker, shared: &Shared, first: bool) -> Result<Plan,
             checked_at = Instant::now();
         }
         let until = Instant::now() + interval;
-        worker.step_or_park_while(Some(PARK), || Instant::now() < until && !shared.stop.is_requested());
+        coordination.step_while(worker, || Instant::now() < until && !shared.stop.is_requested());
         // Predictions are committed as often as files are looked for, not one by one.
         scored = shared.context.backlog.texts() != waiting_texts;
     }
@@ -154,40 +158,70 @@ pub(super) struct Handover<'a> {
 }
 
 impl Handover<'_> {
-    fn write(&mut self, worker: usize, shared: &Shared) -> Result<(), JobError> {
+    fn write(&mut self, worker: usize, shared: &Shared, coordination: &mut Coordination) -> Result<(), JobError> {
         self.views.check_sealed();
-        shared.add_state(worker, self.journal.flush()?);
+        let NewState { added, texts } = self.journal.flush()?;
+        coordination.report(Report::State { worker, added, texts: texts.map(|file| file.into_iter().collect()) });
         Ok(self.views.write(&shared.writer, &shared.model_id)?)
     }
 }
 
+/// A round that ends.
+struct Round {
+    number: u64,
+    /// It is to be the last.
+    stopping: bool,
+}
+
 /// Hands the changed partitions and the new state over; worker 0 commits when all have done so, and decides for all whether
-/// this was the last round. It does so between two barriers, so that every worker takes the same decision from the same
-/// round.
-fn finish_round(worker: &Worker, shared: &Shared, mut handover: Handover, round: u64, stopping: bool) {
+/// this was the last round, which is returned.
+fn finish_round(
+    worker: &mut Worker,
+    shared: &Shared,
+    coordination: &mut Coordination,
+    mut handover: Handover,
+    round: Round,
+) -> bool {
     let computed_at = Instant::now();
     if !shared.has_failed()
-        && let Err(error) = handover.write(worker.index(), shared)
+        && let Err(error) = handover.write(worker.index(), shared, coordination)
     {
         shared.fail(error);
     }
-    shared.wait_for_all();
-    // The same answer for all: nobody asks between these barriers.
-    let has_failed = shared.has_failed();
-    shared.wait_for_all();
-    if !has_failed {
+    if coordination.is_first() {
+        coordination.report_process();
+    }
+    if !coordination.meet(worker) {
+        return true;
+    }
+    if shared.processes() == 1 {
         sealing::draw_up(worker.index(), shared, &handover);
-    }
-    if worker.index() == 0 {
-        if !shared.has_failed()
-            && shared.is_commit_due()
-            && let Err(error) = shared.commit(round, handover.views.as_of_ms(), computed_at)
-        {
-            shared.fail(error);
+    } else {
+        if coordination.is_first() {
+            shared.hand_over().into_iter().for_each(|partition| coordination.report(partition));
         }
-        if stopping || shared.has_failed() || shared.is_again() {
-            shared.end();
+        if !coordination.meet(worker) {
+            return true;
         }
     }
-    shared.wait_for_all();
+    let mut decision = None;
+    if coordination.is_planner() {
+        match shared.commit_if_due(round.number, handover.views.as_of_ms(), computed_at) {
+            Ok(is_committed) => {
+                let committed = is_committed.then(|| handover.views.as_of_ms());
+                decision = Some(Decision::Round { committed, is_last: round.stopping || shared.is_again() });
+            }
+            Err(error) => {
+                shared.fail(error);
+                // The others wait for a decision until they hear of it.
+                return true;
+            }
+        }
+    }
+    let Some((committed, is_last)) = coordination.round(worker, decision) else { return true };
+    if let Some(as_of_ms) = committed.filter(|_| coordination.is_first()) {
+        shared.committed(as_of_ms);
+    }
+    // Nothing of the next round is read before every process knows what this one published.
+    !coordination.meet(worker) || is_last
 }

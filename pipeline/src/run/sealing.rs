@@ -81,7 +81,8 @@ impl Shared {
             && ledger.state.is_some()
             && matches!(ledger.target, Target::Commit(_))
             && self.context.backlog.texts() == 0
-            && !self.has_stopped();
+            && !self.has_stopped()
+            && self.processes() == 1;
         let Some(as_of_ms) = as_of_ms.filter(|_| is_able) else { return };
         let context = &self.context;
         let horizon = Horizon::of(&context.windows, &context.rules, as_of_ms, self.settings.seal_after_days);

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contactflow_schemas::clock::TimeMs;
 
+use super::cluster::{Connections, Told};
+use super::coordination::{Counted, Report};
 use super::files::FilePlanner;
 use super::sealing::{Draft, program};
 use super::{JobError, Mode, RunSummary};
@@ -15,7 +17,7 @@ use crate::job::JobContext;
 use crate::seal::Horizon;
 use crate::settings::JobSettings;
 use crate::sink::{
-    CommitInput, CommitSummary, Committer, Inspection, Inspector, Manifest, Objects, PartitionWriter,
+    CommitInput, CommitSummary, Committer, HandedOver, Inspection, Inspector, Manifest, Objects, PartitionWriter,
     PublishedSettings, SourceFile,
 };
 use crate::state::{NewState, STATE, StateFile, StateJournal, StateKind, StateLedger, merge};
@@ -42,6 +44,19 @@ pub(super) enum Target {
     Commit(Box<Committer>),
     /// They are compared with what the last commit published.
     Compare(Box<Inspector>),
+    /// Another process has the say.
+    Elsewhere(Elsewhere),
+}
+
+/// What a process knows of the committer in another.
+pub(super) struct Elsewhere {
+    pub(super) generation: u64,
+    /// Of the last commit.
+    pub(super) as_of_ms: Option<TimeMs>,
+    /// Where the workers of this process put what is to be handed over.
+    pub(super) writer: PartitionWriter,
+    /// What the store holds once the next commit is done: SHA-256 by slot.
+    pub(super) promised: Vec<(String, Option<String>)>,
 }
 
 impl Target {
@@ -49,6 +64,7 @@ impl Target {
         match self {
             Self::Commit(committer) => committer.writer(),
             Self::Compare(inspector) => inspector.writer(),
+            Self::Elsewhere(elsewhere) => elsewhere.writer.clone(),
         }
     }
 }
@@ -125,6 +141,10 @@ pub(super) struct Ledger {
     again: Option<Again>,
     /// Rows read and rejected up to the last commit.
     counted: [u64; 2],
+    /// Rows of each file that is read to its end, in the whole job.
+    read: BTreeMap<String, u64>,
+    /// What other processes have read.
+    read_elsewhere: BTreeMap<usize, Counted>,
 }
 
 /// Why the workers start again.
@@ -163,11 +183,11 @@ pub(super) struct Shared {
     /// State files of the last commit of an earlier run.
     restored: Vec<StateFile>,
     generation: u64,
-    /// All workers have handed over, or have seen the commit.
+    /// Other processes of the job, until the workers start.
+    connections: Mutex<Option<Connections>>,
+    /// The workers of one process draw a seal up together.
     barrier: Barrier,
     failed: AtomicBool,
-    /// Set by worker 0 between the barriers of the last round.
-    ending: AtomicBool,
     ledger: Mutex<Ledger>,
 }
 
@@ -184,7 +204,8 @@ impl Shared {
         let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
         let Resume { state: restored, horizon, read, superseded, keeps_texts } = resume;
-        let planner = FilePlanner::new(settings.workers, &model_id, &read).with_seen(before.seen);
+        let workers = settings.workers * settings.cluster.processes();
+        let planner = FilePlanner::new(workers, &model_id, &read).with_seen(before.seen);
         let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
             settings: settings.clone(),
@@ -198,10 +219,11 @@ impl Shared {
             generation: match &target {
                 Target::Commit(committer) => committer.generation(),
                 Target::Compare(_) => 0,
+                Target::Elsewhere(elsewhere) => elsewhere.generation,
             },
+            connections: Mutex::default(),
             barrier: Barrier::new(settings.workers),
             failed: AtomicBool::new(false),
-            ending: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
                 target,
                 planner,
@@ -214,9 +236,31 @@ impl Shared {
                 draft: Draft::default(),
                 again: None,
                 counted: before.counted,
+                read: BTreeMap::new(),
+                read_elsewhere: BTreeMap::new(),
             }),
             context,
         }
+    }
+
+    /// The same as one of several processes.
+    pub(super) fn connected(self, connections: Option<Connections>) -> Self {
+        Self { connections: Mutex::new(connections), ..self }
+    }
+
+    /// The connections, for the workers that start.
+    pub(super) fn take_connections(&self) -> Option<Connections> {
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// How many processes run the job.
+    pub(super) fn processes(&self) -> usize {
+        self.settings.cluster.processes()
+    }
+
+    /// Which of them this is.
+    pub(super) fn process(&self) -> usize {
+        self.settings.cluster.process
     }
 
     pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
@@ -232,14 +276,9 @@ impl Shared {
         self.context.backlog.cancel();
     }
 
-    /// Lets every worker end after this round.
-    pub(super) fn end(&self) {
-        self.ending.store(true, Ordering::SeqCst);
-    }
-
-    /// True once the last round is over.
-    pub(super) fn is_ending(&self) -> bool {
-        self.ending.load(Ordering::SeqCst)
+    /// What other processes are told of the error that ends this one.
+    pub(super) fn told(&self) -> Option<Told> {
+        self.ledger().failure.as_ref().map(|error| Told::of(self.process(), error))
     }
 
     /// True when the job was asked to end.
@@ -271,7 +310,7 @@ impl Shared {
     pub(super) fn into_committer(self) -> Option<Committer> {
         match self.ledger.into_inner().unwrap_or_else(PoisonError::into_inner).target {
             Target::Commit(committer) => Some(*committer),
-            Target::Compare(_) => None,
+            Target::Compare(_) | Target::Elsewhere(_) => None,
         }
     }
 
@@ -320,20 +359,55 @@ impl Shared {
         let as_of_ms = match &self.ledger().target {
             Target::Commit(committer) => committer.previous().and_then(|previous| previous.as_of_ms),
             Target::Compare(_) => Some(TimeMs::MAX),
+            Target::Elsewhere(elsewhere) => elsewhere.as_of_ms,
         };
         self.context.causes.published(as_of_ms, HashSet::new());
     }
 
-    /// Takes in what a worker wrote to the state.
-    pub(super) fn add_state(&self, worker: usize, new: NewState) {
-        if let Some(state) = &mut self.ledger().state {
-            state.add(worker, new);
+    /// Takes in what a worker says at the end of a round.
+    pub(super) fn receive(&self, report: Report) {
+        match report {
+            Report::State { worker, added, texts } => {
+                let texts = texts.map(|files| files.into_iter().next());
+                if let Some(state) = &mut self.ledger().state {
+                    state.add(worker, NewState { added, texts });
+                }
+            }
+            Report::Partition(partition) => self.writer.take_over(*partition),
+            Report::Causes(causes) => self.context.causes.add(causes),
+            Report::Read { process, files, counted } => {
+                let mut ledger = self.ledger();
+                ledger.read.extend(files);
+                if process != self.process() {
+                    ledger.read_elsewhere.insert(process, counted);
+                }
+            }
+            Report::Stop => self.stop.request(),
+            // They concern everybody, and are not for the ledger.
+            Report::Waiting { .. } | Report::Failed(_) => {}
+        }
+    }
+
+    /// What the workers of this process say to the committer in another.
+    pub(super) fn hand_over(&self) -> Vec<Report> {
+        let Target::Elsewhere(elsewhere) = &mut self.ledger().target else { return Vec::new() };
+        let partitions = elsewhere.writer.hand_over();
+        elsewhere.promised.extend(partitions.iter().map(HandedOver::will_be_known));
+        partitions.into_iter().map(|partition| Report::Partition(Box::new(partition))).collect()
+    }
+
+    /// Takes note of a commit that was made by another process.
+    pub(super) fn committed(&self, as_of_ms: Option<TimeMs>) {
+        let Target::Elsewhere(elsewhere) = &mut self.ledger().target else { return };
+        elsewhere.writer.learn(elsewhere.promised.drain(..));
+        if self.settings.restatements {
+            self.context.causes.published(as_of_ms, HashSet::new());
         }
     }
 
     /// True when a commit would make something durable that is not: the first of a run says what the inputs hold now,
     /// even if that is nothing.
-    pub(super) fn is_commit_due(&self) -> bool {
+    fn is_commit_due(&self) -> bool {
         let ledger = self.ledger();
         let is_new = ledger.state.as_ref().is_some_and(StateLedger::is_new);
         ledger.commits == 0 || is_new || ledger.planner.is_new() || self.writer.has_changes()
@@ -343,12 +417,25 @@ impl Shared {
     pub(super) fn check_root(&self) -> Result<(), JobError> {
         match &self.ledger().target {
             Target::Commit(committer) => Ok(committer.check_root()?),
-            Target::Compare(_) => Ok(()),
+            Target::Compare(_) | Target::Elsewhere(_) => Ok(()),
         }
     }
 
-    /// Commits what the workers handed over for a round.
-    pub(super) fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
+    /// Commits what the workers handed over for a round, if that makes something durable. Tells whether it did.
+    pub(super) fn commit_if_due(
+        &self,
+        round: u64,
+        as_of_ms: Option<TimeMs>,
+        computed_at: Instant,
+    ) -> Result<bool, JobError> {
+        let is_due = self.is_commit_due();
+        if is_due {
+            self.commit(round, as_of_ms, computed_at)?;
+        }
+        Ok(is_due)
+    }
+
+    fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
         let ledger = &mut *self.ledger();
         let is_sealed = self.write_seal(ledger)?;
         let committer = match &mut ledger.target {
@@ -357,6 +444,7 @@ impl Shared {
                 ledger.inspection = Some(inspector.compare()?);
                 return Ok(());
             }
+            Target::Elsewhere(_) => return Ok(()),
         };
         if let Some(state) = &mut ledger.state {
             let files = state.to_merge();
@@ -367,13 +455,12 @@ impl Shared {
                 state.replace(&files, merged);
             }
         }
-        let read = self.context.ingest.progress.rows_by_file();
         let input = CommitInput {
             epoch: round,
             as_of_ms,
             committed_at_ms: wall_clock_ms(),
             computed_at,
-            sources: ledger.planner.sources(&read),
+            sources: ledger.planner.sources(&ledger.read),
             settings: published_settings(&self.settings, &self.context),
             state: ledger.state.as_ref().map(StateLedger::files),
         };
@@ -398,7 +485,7 @@ impl Shared {
     pub(super) fn forget_events(&self, events: &HashSet<(String, String)>) -> Result<usize, JobError> {
         match &mut self.ledger().target {
             Target::Commit(committer) => Ok(committer.forget_events(events)?),
-            Target::Compare(_) => Ok(0),
+            Target::Compare(_) | Target::Elsewhere(_) => Ok(0),
         }
     }
 
@@ -408,11 +495,14 @@ impl Shared {
             return Err(error);
         }
         let progress = &self.context.ingest.progress;
+        let here = Counted::of(progress);
+        let elsewhere = ledger.read_elsewhere.values();
+        let counted = elsewhere.fold(here, |sum, counted| sum.plus(counted));
         Ok(RunSummary {
-            files: progress.rows_by_file().len(),
-            rows: progress.rows.load(Ordering::Relaxed),
-            rejects: progress.rejects.load(Ordering::Relaxed),
-            restored_rows: progress.restored.load(Ordering::Relaxed),
+            files: progress.rows_by_file().len().max(ledger.read.len()),
+            rows: counted.rows,
+            rejects: counted.rejects,
+            restored_rows: counted.restored,
             restarts: self.starts,
             commits: ledger.commits,
             last_commit: ledger.last_commit,

@@ -38,4 +38,4 @@ pub use layout::{Layout, TableLayout};
 pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};
 pub use objects::{Listed, ObjectError, Objects, Stored};
 pub(crate) use stage::sha256_hex;
-pub use stage::{PartitionWriter, RowMoves};
+pub use stage::{HandedOver, PartitionWriter, RowMoves};

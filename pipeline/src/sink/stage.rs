@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use bytes::Bytes;
 use contactflow_schemas::clock::date_string;
 use contactflow_schemas::tables::Table;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::layout::Layout;
@@ -16,7 +17,7 @@ use super::manifest::{FileEntry, Partition};
 /// decides the order of writing, so that a plain listing never counts a moved row twice.
 ///
 /// Rows of KPI tables and of `anomaly_scores` never move, since their key holds the window: for those it is ignored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RowMoves {
     /// No row came in from another partition: written first, which makes room in the others.
     NoneIn,
@@ -48,6 +49,25 @@ pub(super) struct Stage {
     pub(super) emptied: BTreeSet<String>,
 }
 
+/// What workers of another process said of a partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HandedOver {
+    slot: String,
+    /// None: it has no rows.
+    entry: Option<FileEntry>,
+    /// None: the store holds it.
+    #[serde(with = "crate::wire::body")]
+    body: Option<Bytes>,
+    moves: Option<RowMoves>,
+}
+
+impl HandedOver {
+    /// What will be known of the partition once it is committed: its slot and SHA-256, if it has rows.
+    pub fn will_be_known(&self) -> (String, Option<String>) {
+        (self.slot.clone(), self.entry.as_ref().map(|entry| entry.sha256.clone()))
+    }
+}
+
 impl Stage {
     /// Forgets what the workers said.
     pub(super) fn clear(&mut self) {
@@ -66,7 +86,8 @@ pub struct PartitionWriter {
 }
 
 impl PartitionWriter {
-    pub(super) fn new(layout: Layout, known: HashMap<String, String>) -> Self {
+    /// A stage of which the store holds what is `known`, SHA-256 by slot.
+    pub fn new(layout: Layout, known: HashMap<String, String>) -> Self {
         Self { layout, stage: Arc::new(Mutex::new(Stage { known, ..Stage::default() })) }
     }
 
@@ -102,6 +123,59 @@ impl PartitionWriter {
     pub fn has_changes(&self) -> bool {
         let stage = self.lock();
         !stage.bodies.is_empty() || stage.emptied.iter().any(|slot| stage.known.contains_key(slot))
+    }
+
+    /// Takes everything that was said since the last commit out, for the committer in another process.
+    pub fn hand_over(&self) -> Vec<HandedOver> {
+        let mut stage = self.lock();
+        let (entries, emptied) = (std::mem::take(&mut stage.entries), std::mem::take(&mut stage.emptied));
+        let mut bodies = std::mem::take(&mut stage.bodies);
+        let gone = emptied.into_iter().map(|slot| HandedOver { slot, entry: None, body: None, moves: None });
+        let held = entries.into_iter().map(|(slot, entry)| {
+            let staged = bodies.remove(&slot);
+            let moves = staged.as_ref().and_then(|staged| staged.moves);
+            HandedOver { slot, entry: Some(entry), body: staged.map(|staged| staged.body), moves }
+        });
+        gone.chain(held).collect()
+    }
+
+    /// Takes in what another process [handed over](Self::hand_over).
+    ///
+    /// # Panics
+    /// When that process took something as known which is not.
+    pub fn take_over(&self, partition: HandedOver) {
+        let HandedOver { slot, entry, body, moves } = partition;
+        let mut stage = self.lock();
+        let Some(entry) = entry else {
+            stage.bodies.remove(&slot);
+            stage.entries.remove(&slot);
+            stage.emptied.insert(slot);
+            return;
+        };
+        let is_known = stage.known.get(&slot) == Some(&entry.sha256);
+        assert!(body.is_some() || is_known, "a partition that no commit has comes with its content");
+        stage.emptied.remove(&slot);
+        match body.filter(|_| !is_known) {
+            Some(body) => stage.bodies.insert(slot.clone(), Staged { body, moves }),
+            None => stage.bodies.remove(&slot),
+        };
+        stage.entries.insert(slot, entry);
+    }
+
+    /// What the store is known to hold: SHA-256 by slot.
+    pub fn known(&self) -> HashMap<String, String> {
+        self.lock().known.clone()
+    }
+
+    /// Says that what was handed over is committed.
+    pub fn learn(&self, committed: impl IntoIterator<Item = (String, Option<String>)>) {
+        let mut stage = self.lock();
+        for (slot, sha256) in committed {
+            match sha256 {
+                Some(sha256) => stage.known.insert(slot, sha256),
+                None => stage.known.remove(&slot),
+            };
+        }
     }
 
     /// Says that a partition has no rows; its file leaves the table, if there is one.

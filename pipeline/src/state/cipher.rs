@@ -38,6 +38,17 @@ fn own_key() -> Result<Option<&'static LessSafeKey>, StateError> {
     }
 }
 
+/// What two processes compare to know that they have the same key: the first half of its hash, which tells nothing of a random
+/// key. None without one.
+///
+/// # Errors
+/// [`StateError::Key`].
+pub fn key_fingerprint() -> Result<Option<String>, StateError> {
+    own_key()?;
+    let digits = std::env::var(KEY_VARIABLE).ok();
+    Ok(digits.map(|digits| crate::sink::sha256_hex(digits.trim().to_lowercase().as_bytes())[..32].to_owned()))
+}
+
 /// What is stored of a file: encrypted where there is a key.
 ///
 /// # Errors
