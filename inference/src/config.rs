@@ -21,6 +21,9 @@ pub struct ModelConfig {
     pub encoder_dir: PathBuf,
     /// SHA-256 that `model.safetensors` must have, hexadecimal; unchecked if absent (the heads check their own encoder).
     pub encoder_sha256: Option<String>,
+    /// Corrections of the encoder's weights: `built-in` (where they are for this encoder), `none`, or the path of a file that
+    /// `contactflow adapt` wrote. Heads are for an encoder with its adapter: the built-in ones need the built-in one.
+    pub adapter: AdapterSetting,
     /// Head files, at most one per head; each stands in for the built-in head of its name. Built-in heads that were
     /// trained on another encoder are left out, but a sentiment head there must be.
     pub head_files: Vec<PathBuf>,
@@ -44,6 +47,8 @@ pub struct MultilingualConfig {
     pub encoder_dir: PathBuf,
     /// As [`ModelConfig::encoder_sha256`].
     pub encoder_sha256: Option<String>,
+    /// As [`ModelConfig::adapter`].
+    pub adapter: AdapterSetting,
     /// As [`ModelConfig::head_files`].
     pub head_files: Vec<PathBuf>,
     /// The head of conversations, which reads this encoder; the built-in one if absent.
@@ -62,12 +67,46 @@ pub enum Multilingual {
     Off,
 }
 
+/// Which adapter an encoder has. In files: `built-in`, `none`, or a path.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum AdapterSetting {
+    /// The one shipped for this encoder, if there is one.
+    #[default]
+    BuiltIn,
+    /// None.
+    None,
+    /// That in a file.
+    File(PathBuf),
+}
+
+impl From<String> for AdapterSetting {
+    fn from(word: String) -> Self {
+        match word.as_str() {
+            "built-in" => Self::BuiltIn,
+            "none" => Self::None,
+            _ => Self::File(word.into()),
+        }
+    }
+}
+
+impl From<AdapterSetting> for String {
+    fn from(setting: AdapterSetting) -> Self {
+        match setting {
+            AdapterSetting::BuiltIn => "built-in".to_owned(),
+            AdapterSetting::None => "none".to_owned(),
+            AdapterSetting::File(path) => path.to_string_lossy().into_owned(),
+        }
+    }
+}
+
 impl Default for MultilingualConfig {
     fn default() -> Self {
         Self {
             when: Multilingual::Auto,
             encoder_dir: cache_dir().join(MULTILINGUAL_ENCODER),
             encoder_sha256: None,
+            adapter: AdapterSetting::BuiltIn,
             head_files: Vec::new(),
             conversation_head_file: None,
         }
@@ -79,6 +118,7 @@ impl Default for ModelConfig {
         Self {
             encoder_dir: default_encoder_dir(),
             encoder_sha256: None,
+            adapter: AdapterSetting::BuiltIn,
             head_files: Vec::new(),
             multilingual: MultilingualConfig::default(),
             precision: None,
@@ -101,6 +141,14 @@ impl ModelConfig {
         match language {
             Language::En => (&self.encoder_dir, self.encoder_sha256.as_deref()),
             Language::Zh => (&second.encoder_dir, second.encoder_sha256.as_deref()),
+        }
+    }
+
+    /// The adapter of the encoder for `language`.
+    pub(crate) fn adapter(&self, language: Language) -> &AdapterSetting {
+        match language {
+            Language::En => &self.adapter,
+            Language::Zh => &self.multilingual.adapter,
         }
     }
 

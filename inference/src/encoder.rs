@@ -4,6 +4,8 @@
 //! Padding positions never influence the others: their attention weight is exactly zero, and on the CPU they are not
 //! computed at all ([`packing`](crate::packing)).
 
+mod adapted;
+
 use std::path::Path;
 use std::sync::LazyLock;
 
@@ -394,7 +396,7 @@ impl Encoder {
         &self.config
     }
 
-    /// SHA-256 of `model.safetensors`, lower-case hexadecimal.
+    /// SHA-256 of `model.safetensors`, or of that and the [`Adapter`](crate::Adapter), lower-case hexadecimal.
     pub fn weights_sha256(&self) -> &str {
         &self.weights_sha256
     }

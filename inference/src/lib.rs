@@ -1,5 +1,6 @@
 //! What models say of texts and conversations, by BERT encoders with LSTM and lexical heads: the only crate that uses LibTorch and tokenizers.
 
+mod adapter;
 mod batching;
 mod config;
 mod conversation;
@@ -21,8 +22,9 @@ mod tokenizer;
 mod training;
 mod weights;
 
+pub use adapter::{Adapter, AdapterMetadata};
 pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
-pub use config::{ModelConfig, Multilingual, MultilingualConfig, default_encoder_dir};
+pub use config::{AdapterSetting, ModelConfig, Multilingual, MultilingualConfig, default_encoder_dir};
 pub use conversation::{ConversationHead, ConversationHeadMetadata, ConversationScorer};
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
@@ -36,7 +38,8 @@ pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{
-    Baseline, ClassMetrics, ClassificationReport, EpochFigures, EvaluateOptions, LabelledText, LexicalOptions,
-    Progress, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport,
-    TrainOptions, TrainReport, evaluate, evaluate_satisfaction, read_labelled, train, train_rows, train_satisfaction,
+    AdaptOptions, AdaptReport, Baseline, ClassMetrics, ClassificationReport, EpochFigures, EvaluateOptions,
+    LabelledText, LexicalOptions, Progress, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport,
+    SatisfactionTrainReport, TrainOptions, TrainReport, adapt, adapt_rows, evaluate, evaluate_satisfaction,
+    read_labelled, train, train_rows, train_satisfaction,
 };

@@ -1,9 +1,8 @@
 //! Tokenizer, encoder and batch shapes: everything up to the token states, shared by scoring and training.
 
-use std::path::Path;
-
 use tch::{Device, Tensor};
 
+use crate::adapter::Adapter;
 use crate::batching::{BatchInput, BatchShape, BatchShapes};
 use crate::config::ModelConfig;
 use crate::encoder::Encoder;
@@ -25,11 +24,10 @@ impl TextEncoder {
     /// Loads the encoder that `config` names for `language`.
     pub(crate) fn load(config: &ModelConfig, language: Language, device: Device) -> Result<Self> {
         let (folder, sha256) = config.encoder(language);
-        Self::load_folder(folder, sha256, config, device)
-    }
-
-    fn load_folder(folder: &Path, sha256: Option<&str>, config: &ModelConfig, device: Device) -> Result<Self> {
-        let encoder = Encoder::load(folder, sha256, device)?;
+        let mut encoder = Encoder::load(folder, sha256, device)?;
+        if let Some(adapter) = Adapter::of_config(config, language, encoder.weights_sha256())? {
+            encoder = encoder.with_adapter(&adapter)?;
+        }
         let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
         config.check_max_tokens(encoder.config().max_position_embeddings)?;
         let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
@@ -68,14 +66,17 @@ impl TextEncoder {
     }
 }
 
-/// The [`TextEncoder::fingerprint`] of the encoder that `config` names for `language`, and the digest of its weights,
-/// without loading it.
+/// The [`TextEncoder::fingerprint`] of the encoder that `config` names for `language`, and the digest of its weights with
+/// its adapter, without loading it.
 pub(crate) fn fingerprint_of(config: &ModelConfig, language: Language) -> Result<(String, String)> {
     let (folder, _) = config.encoder(language);
     let digest = |name: &str| -> Result<String> {
         Ok(sha256_hex(&read_file(&folder.join(name), "deploy/setup.sh provides the encoders")?))
     };
-    let (weights, architecture) = (digest("model.safetensors")?, digest("config.json")?);
+    let (mut weights, architecture) = (digest("model.safetensors")?, digest("config.json")?);
+    if let Some(adapter) = Adapter::of_config(config, language, &weights)? {
+        weights = adapter.merged_sha256(&weights);
+    }
     let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
     Ok((fingerprint([&weights, &architecture], &tokenizer), weights))
 }

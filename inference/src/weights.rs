@@ -15,6 +15,17 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Fails unless what was made for the encoder of this name and digest meets one whose weights have the digest `found`.
+///
+/// # Errors
+/// [`InferenceError::EncoderMismatch`].
+pub(crate) fn check_encoder((name, sha256): (&str, &str), found: &str) -> Result<()> {
+    if sha256 == found {
+        return Ok(());
+    }
+    Err(InferenceError::EncoderMismatch { expected: format!("{name} ({sha256})"), found: found.to_owned() })
+}
+
 /// The tensors of one safetensors file, borrowed from its bytes.
 pub(crate) struct WeightFile<'a> {
     path: PathBuf,

@@ -45,6 +45,8 @@ enum Command {
     Erase(inspect::EraseArgs),
     /// Says how a running or stopped job stands
     Status(inspect::StatusArgs),
+    /// Adapts an encoder's upper layers to the heads that read it
+    Adapt(train::AdaptArgs),
     /// Fits a head on labelled texts
     Train(train::TrainArgs),
     /// Measures a head on labelled texts
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Whatif(args) => inspect::whatif(args),
         Command::Erase(args) => inspect::erase(args),
         Command::Status(args) => inspect::status(args),
+        Command::Adapt(args) => train::adapt(args),
         Command::Train(args) => train::train(args),
         Command::Evaluate(args) => train::evaluate(args),
     };

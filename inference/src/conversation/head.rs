@@ -13,7 +13,7 @@ use crate::conversation::calibration::Calibration;
 use crate::conversation::network::{Network, NetworkSizes};
 use crate::conversation::turn_encoder::{TurnEncoder, TurnSizes, pooled};
 use crate::error::{InferenceError, Result, malformed, read_file};
-use crate::weights::{StoredTensor, WeightFile, serialize, sha256_hex};
+use crate::weights::{StoredTensor, WeightFile, check_encoder, serialize, sha256_hex};
 
 /// The head shipped with this crate, see `models/SATISFACTION.md`.
 const BUILT_IN: &[u8] = include_bytes!("../../models/satisfaction.safetensors");
@@ -203,11 +203,7 @@ impl ConversationHead {
     /// # Errors
     /// [`InferenceError::EncoderMismatch`].
     pub fn check_encoder(&self, weights_sha256: &str) -> Result<()> {
-        if self.metadata.encoder_sha256 == weights_sha256 {
-            return Ok(());
-        }
-        let expected = format!("{} ({})", self.metadata.encoder, self.metadata.encoder_sha256);
-        Err(InferenceError::EncoderMismatch { expected, found: weights_sha256.to_owned() })
+        check_encoder((&self.metadata.encoder, &self.metadata.encoder_sha256), weights_sha256)
     }
 }
 

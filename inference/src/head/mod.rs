@@ -18,8 +18,8 @@ pub use metadata::HeadMetadata;
 use crate::error::{InferenceError, Result, malformed, read_file};
 use crate::lexical::{LEXICAL_PARAMETERS, LexicalBranch};
 use crate::quantise::softmax;
-use crate::weights::{StoredTensor, WeightFile, serialize, sha256_hex};
-pub(crate) use recurrent::{RecurrentBranch, parameter_shapes};
+use crate::weights::{StoredTensor, WeightFile, check_encoder, serialize, sha256_hex};
+pub(crate) use recurrent::{Pooled, RecurrentBranch, mixed, parameter_shapes};
 
 /// Key of the metadata in the safetensors header: one JSON object, because the header's own map has no order.
 const METADATA_KEY: &str = "contactflow_head";
@@ -143,11 +143,7 @@ impl Head {
     /// # Errors
     /// [`InferenceError::EncoderMismatch`].
     pub fn check_encoder(&self, weights_sha256: &str) -> Result<()> {
-        if self.metadata.encoder_sha256 == weights_sha256 {
-            return Ok(());
-        }
-        let expected = format!("{} ({})", self.metadata.encoder, self.metadata.encoder_sha256);
-        Err(InferenceError::EncoderMismatch { expected, found: weights_sha256.to_owned() })
+        check_encoder((&self.metadata.encoder, &self.metadata.encoder_sha256), weights_sha256)
     }
 }
 

@@ -105,8 +105,7 @@ impl RecurrentBranch {
 
     /// States of both directions `[batch, length, 2 · lstm_hidden_size]`.
     fn states(&self, hidden: &Tensor, attention_mask: &Tensor) -> Result<Tensor> {
-        let shares = self.layer_mix.f_softmax(0, Kind::Float)?.f_unsqueeze(1)?;
-        let mixed = hidden.f_mul(&shares)?.f_sum_dim_intlist([2_i64].as_slice(), false, Kind::Float)?;
+        let mixed = mixed(hidden, &self.layer_mix)?;
         let turned = reverse_rows(&mixed, attention_mask)?;
         let forward = self.run(&mixed, &self.forward)?;
         // Back in the order of the text, so that a position means the same token in both directions.
@@ -125,8 +124,14 @@ impl RecurrentBranch {
     }
 }
 
+/// The learned mix of layers: `hidden` `[batch, length, layers, size]` in the shares softmax(`layer_mix`), `[batch, length, size]`.
+pub(crate) fn mixed(hidden: &Tensor, layer_mix: &Tensor) -> Result<Tensor> {
+    let shares = layer_mix.f_softmax(0, Kind::Float)?.f_unsqueeze(1)?;
+    Ok(hidden.f_mul(&shares)?.f_sum_dim_intlist([2_i64].as_slice(), false, Kind::Float)?)
+}
+
 /// Mean and maximum over the tokens of each row.
-struct Pooled {
+pub(crate) struct Pooled {
     /// Tokens per row `[batch, 1]`.
     counts: Tensor,
     /// `[batch, size]`.
@@ -138,7 +143,8 @@ struct Pooled {
 }
 
 impl Pooled {
-    fn of(states: &Tensor, attention_mask: &Tensor) -> Result<Self> {
+    /// Of `states` `[batch, length, size]`.
+    pub(crate) fn of(states: &Tensor, attention_mask: &Tensor) -> Result<Self> {
         let counts = attention_mask.f_sum_dim_intlist([1_i64].as_slice(), true, Kind::Float)?;
         // Filled, not multiplied by zero: what stands at padding may be no number.
         let padding = attention_mask.f_eq(0)?.f_unsqueeze(2)?;
@@ -150,7 +156,7 @@ impl Pooled {
     }
 
     /// `[batch, 2 · size]`.
-    fn features(&self) -> Result<Tensor> {
+    pub(crate) fn features(&self) -> Result<Tensor> {
         Ok(Tensor::f_cat(&[&self.mean, &self.maximum], 1)?)
     }
 }

@@ -22,7 +22,7 @@ use crate::training::options::TrainOptions;
 use crate::training::{EpochFigures, Progress};
 
 /// Gradients are scaled down to this norm: recurrent layers are prone to rare, huge ones.
-const GRADIENT_NORM_MAX: f64 = 1.0;
+pub(crate) const GRADIENT_NORM_MAX: f64 = 1.0;
 /// Batches sorted by length together: similar lengths need little padding, yet the order stays random.
 const BATCHES_PER_POOL: usize = 16;
 /// LibTorch's marker for "every target counts".
@@ -216,13 +216,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn shuffled_batches(&mut self) -> Vec<Vec<usize>> {
-        let size = self.options.batch_size;
-        let mut order = self.dataset.training.clone();
-        order.shuffle(&mut self.rng);
-        for pool in order.chunks_mut(size * BATCHES_PER_POOL) {
-            pool.sort_by_key(|&member| self.dataset.features.tokens(member));
-        }
-        let mut batches: Vec<Vec<usize>> = order.chunks(size).map(<[usize]>::to_vec).collect();
+        let mut batches =
+            batches(&self.dataset.training, self.options.batch_size, self.dataset.features, &mut self.rng);
         batches.shuffle(&mut self.rng);
         batches
     }
@@ -266,12 +261,28 @@ impl<'a> Trainer<'a> {
     }
 }
 
-fn shallow(parameters: &[Tensor]) -> Vec<Tensor> {
+/// The rows `members` in random batches of like length; the batches themselves are not in random order yet.
+pub(crate) fn batches(
+    members: &[usize],
+    batch_size: usize,
+    features: &Features,
+    rng: &mut ChaCha8Rng,
+) -> Vec<Vec<usize>> {
+    let mut order = members.to_vec();
+    order.shuffle(rng);
+    for pool in order.chunks_mut(batch_size * BATCHES_PER_POOL) {
+        pool.sort_by_key(|&member| features.tokens(member));
+    }
+    order.chunks(batch_size).map(<[usize]>::to_vec).collect()
+}
+
+/// The same tensors under new names.
+pub(crate) fn shallow(parameters: &[Tensor]) -> Vec<Tensor> {
     parameters.iter().map(Tensor::shallow_clone).collect()
 }
 
 /// Copies that later steps leave alone.
-fn deep_copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
+pub(crate) fn deep_copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
     let copy = |parameter: &Tensor| -> Result<Tensor> {
         let source = parameter.f_detach()?;
         let mut own = source.f_empty_like()?;
@@ -282,7 +293,7 @@ fn deep_copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
 }
 
 /// Factor of the learning rate at a step: a short linear rise, then half a cosine down to zero.
-fn schedule(step: usize, steps_max: usize) -> f64 {
+pub(crate) fn schedule(step: usize, steps_max: usize) -> f64 {
     let done = (step + 1) as f64 / steps_max.max(1) as f64;
     if done < WARM_UP_SHARE { done / WARM_UP_SHARE } else { 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()) }
 }
@@ -307,7 +318,7 @@ fn initial_parameters(metadata: &HeadMetadata, rng: &mut ChaCha8Rng, device: Dev
 }
 
 /// A mask that keeps each element with probability 1 − `rate`, scaled so that the expected value stays.
-fn dropout(shape: &[i64], rate: f64, rng: &mut impl Rng, device: Device) -> Result<Tensor> {
+pub(crate) fn dropout(shape: &[i64], rate: f64, rng: &mut impl Rng, device: Device) -> Result<Tensor> {
     let keep = (1.0 / (1.0 - rate)) as f32;
     let count = shape.iter().product::<i64>();
     let values: Vec<f32> = (0..count).map(|_| if rng.random::<f32>() < rate as f32 { 0.0 } else { keep }).collect();

@@ -1,10 +1,12 @@
 //! Labelled texts: newline-delimited JSON, plain or gzipped.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
+use contactflow_schemas::masking::Masking;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
@@ -31,12 +33,22 @@ impl LabelledText {
     }
 }
 
-/// Reads a labelled file, gunzipping it if its name ends in `.gz`; blank lines are skipped.
+/// `text` as the job's models read it: with what names a person or an account taken out, as the default settings say.
+pub(crate) fn masked(text: String) -> String {
+    match Masking::default().mask(&text) {
+        Cow::Borrowed(_) => text,
+        Cow::Owned(masked) => masked,
+    }
+}
+
+/// Reads a labelled file, gunzipping it if its name ends in `.gz`; blank lines are skipped. The texts come out masked, as
+/// the job masks them before they are scored.
 ///
 /// # Errors
 /// The file cannot be read, or a line is no object with `text` and `label`: the error names the line, not the text.
 pub fn read_labelled(path: &Path) -> Result<Vec<LabelledText>> {
-    read_rows(path, "an object with the strings text and label")
+    let rows: Vec<LabelledText> = read_rows(path, "an object with the strings text and label")?;
+    Ok(rows.into_iter().map(|row| LabelledText { text: masked(row.text), ..row }).collect())
 }
 
 /// The lines of a file as JSON values of a type, which `expected` describes in errors.
@@ -99,6 +111,15 @@ mod tests {
             assert_eq!(is_validation(&text, 1, 0.5), is_validation(&format!(" {} ", text.to_uppercase()), 1, 0.5));
         }
         assert!(!is_validation("x", 1, 0.0) && is_validation("x", 1, 1.0));
+    }
+
+    #[test]
+    fn texts_are_read_as_the_job_reads_them() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("rows.ndjson");
+        std::fs::write(&path, "{\"text\":\"@ann mail a@b.com about order #99123\",\"label\":\"x\"}\n").expect("write");
+        let rows = read_labelled(&path).expect("reads");
+        assert_eq!(rows[0].text, "@user mail [email] about order [order]");
     }
 
     #[test]

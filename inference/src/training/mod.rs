@@ -1,6 +1,7 @@
 //! Fitting a head on labelled texts and measuring one: what `contactflow train` and `evaluate` do.
 
 mod adamw;
+mod adapt;
 mod baseline;
 mod checkpoint;
 mod evaluate;
@@ -16,6 +17,7 @@ mod train;
 
 use serde::Serialize;
 
+pub use adapt::{AdaptOptions, AdaptReport, adapt, adapt_rows};
 pub use baseline::Baseline;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use labels::{LabelledText, read_labelled};

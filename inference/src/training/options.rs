@@ -130,10 +130,8 @@ impl TrainOptions {
         match (head, language) {
             (HeadName::Intent, _) => Self { epochs_max: 12, learning_rate: 2e-3, ..common },
             (HeadName::Offensive, _) => Self { epochs_max: 5, ..common },
-            // The lexical branch carries most of it; the encoder, twelve layers deep, adds what words alone do not say.
-            (HeadName::Sentiment, Language::Zh) => {
-                Self { encoder_layers: vec![6, 9], neural_rows_max: 6000, epochs_max: 4, ..common }
-            }
+            // Two layers from the middle of twelve: more would not fit in memory for all rows.
+            (HeadName::Sentiment, Language::Zh) => Self { encoder_layers: vec![6, 9], epochs_max: 5, ..common },
             _ => common,
         }
     }

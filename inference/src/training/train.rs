@@ -113,7 +113,7 @@ pub fn train_rows(
         lexical::fit(&training, &training_classes, &weights, &lexical).branch
     });
     progress(Progress::Baseline);
-    let baseline = baseline(&task, options, &weights)?;
+    let baseline = baseline(&task, options)?;
 
     let encoded = task.encoded(options);
     let features = Features::compute(
@@ -178,7 +178,8 @@ struct Encoded {
 }
 
 impl Task {
-    fn new(rows: Vec<LabelledText>, options: &TrainOptions) -> Result<Self> {
+    /// Drops repeats and rows in other languages, finds the labels and splits.
+    pub(crate) fn new(rows: Vec<LabelledText>, options: &TrainOptions) -> Result<Self> {
         let mut rows = without_repeats(rows);
         rows.retain(|row| row.is_in(options.language));
         let labels = labels(&rows, options.head)?;
@@ -224,10 +225,17 @@ impl Task {
         let knobs =
             TrainOptions { inputs: Vec::new(), output: None, checkpoint: None, feature_cache: None, ..options.clone() };
         digest.update(format!("{knobs:?}"));
+        digest.update(self.digest());
+        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Digest of the rows and their classes.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
         for (row, class) in self.rows.iter().zip(&self.classes) {
             digest.update(format!("{} {class} {}\n", row.text.len(), row.text));
         }
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        digest.finalize().into()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `contactflow train` and `contactflow evaluate`.
 
+mod adapt;
 mod curve;
 mod report;
 mod satisfaction;
@@ -8,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
-    Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig, Multilingual, Progress, TrainOptions,
-    evaluate as evaluate_head, read_labelled, train as train_head,
+    AdapterSetting, Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig, Multilingual, Progress,
+    TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, say};
+pub(super) use adapt::{AdaptArgs, adapt};
 
 /// Heads the program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -102,6 +104,9 @@ pub(super) struct TrainArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
+    /// Corrections of the encoder: `built-in`, `none`, or a file that `contactflow adapt` wrote [default: built-in]
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// Keep the encoder's states there (gigabytes), for further runs on the same texts
     #[arg(long, value_name = "FOLDER")]
     feature_cache: Option<PathBuf>,
@@ -134,6 +139,9 @@ pub(super) struct EvaluateArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
+    /// Corrections of the encoder: `built-in`, `none`, or a file that `contactflow adapt` wrote [default: built-in]
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     /// Write the report there too, as .txt, .json or .html (may be repeated)
     #[arg(long, value_name = "FILE")]
     report: Vec<PathBuf>,
@@ -142,9 +150,15 @@ pub(super) struct EvaluateArgs {
     json: bool,
 }
 
-/// The encoders, with another folder for `language` if one is given.
-fn model(encoder: Option<&Path>, language: Language) -> ModelConfig {
+/// The encoders, with another folder and another adapter for `language` if they are given.
+fn model(encoder: Option<&Path>, adapter: Option<String>, language: Language) -> ModelConfig {
     let mut config = ModelConfig::default();
+    if let Some(adapter) = adapter.map(AdapterSetting::from) {
+        match language {
+            Language::En => config.adapter = adapter,
+            Language::Zh => config.multilingual.adapter = adapter,
+        }
+    }
     if let Some(folder) = encoder {
         match language {
             Language::En => config.encoder_dir = folder.to_owned(),
@@ -199,7 +213,7 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
         (Some(_), _) => None,
     };
     let options = TrainOptions {
-        model: model(args.encoder.as_deref(), language),
+        model: model(args.encoder.as_deref(), args.adapter, language),
         inputs: args.input,
         checkpoint: Some(args.output.with_extension("checkpoint")),
         feature_cache: args.feature_cache,
@@ -246,7 +260,7 @@ pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
     };
     let language = args.language.map(LanguageArg::language);
     let options = EvaluateOptions {
-        model: model(args.encoder.as_deref(), language.unwrap_or(Language::En)),
+        model: model(args.encoder.as_deref(), args.adapter, language.unwrap_or(Language::En)),
         head,
         head_file: args.head_file,
         inputs: args.input,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::{InferenceError, Result};
 use crate::language::Language;
-use crate::training::labels::read_rows;
+use crate::training::labels::{masked, read_rows};
 
 /// Text with which annotators mark the rating of a whole dialogue in the JDDC set; nobody said it.
 const WHOLE_DIALOGUE: &str = "OVERALL";
@@ -38,7 +38,10 @@ struct LineTurn {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RatedTurn {
     pub(crate) speaker: Speaker,
+    /// Masked, as the job's models read it.
     pub(crate) text: String,
+    /// Its length before masking, as the job counts it.
+    pub(crate) chars: u32,
     /// Satisfaction after it.
     pub(crate) class: Option<usize>,
     /// Since the turn before, ms.
@@ -59,7 +62,7 @@ impl Dialogue {
             vector: vector(place),
             speaker: turn.speaker,
             gap_ms: turn.gap_ms,
-            chars: u32::try_from(turn.text.chars().count()).unwrap_or(u32::MAX),
+            chars: turn.chars,
         };
         self.turns.iter().take(count).enumerate().map(input).collect()
     }
@@ -125,7 +128,8 @@ fn dialogue(line: Line, labels: &[String]) -> std::result::Result<Dialogue, Stri
         };
         let class = class_of(turn.label.as_ref(), labels)?;
         if speaker != Speaker::Customer || turn.text != WHOLE_DIALOGUE {
-            turns.push(RatedTurn { speaker, text: turn.text, class, gap_ms: turn.gap_ms });
+            let chars = u32::try_from(turn.text.chars().count()).unwrap_or(u32::MAX);
+            turns.push(RatedTurn { speaker, text: masked(turn.text), chars, class, gap_ms: turn.gap_ms });
         }
     }
     let last_customer = turns.iter_mut().rfind(|turn| turn.speaker == Speaker::Customer);

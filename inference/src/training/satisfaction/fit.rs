@@ -3,24 +3,22 @@
 //! All randomness (initial weights, order of batches, dropout) comes from one seeded generator of our own.
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::nn::{self, OptimizerConfig};
-use tch::{Device, Kind, Reduction, Tensor, no_grad};
+use tch::{Device, Reduction, Tensor, no_grad};
 
 use crate::conversation::CLASSES;
 use crate::conversation::head::values;
 use crate::conversation::network::{Dropout, Network, NetworkSizes};
 use crate::error::{InferenceError, Result};
 use crate::training::EpochFigures;
+use crate::training::fit::{GRADIENT_NORM_MAX, deep_copies, dropout, schedule};
 use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::SatisfactionOptions;
 
 /// Class of a turn that nobody rated.
 pub(crate) const UNRATED: i64 = -1;
-const GRADIENT_NORM_MAX: f64 = 1.0;
-/// Share of the steps over which the learning rate rises from zero.
-const WARM_UP_SHARE: f64 = 0.05;
 /// Initial attention to a turn from itself, in logits: the last words say most.
 const OWN_ATTENTION: f32 = 2.0;
 /// Initial weight of each of the two guesses about a customer's turn in its vote.
@@ -58,7 +56,7 @@ pub(crate) fn fit(
         let (validation_loss, validation_macro_f1) = trainer.validate(held_out)?;
         each_epoch(EpochFigures { epoch, training_loss, validation_loss, validation_macro_f1 });
         if validation_loss < best.0 {
-            best = (validation_loss, epoch, copies(trainer.network.parameters())?);
+            best = (validation_loss, epoch, deep_copies(trainer.network.parameters())?);
         } else if epoch - best.1 >= options.patience_epochs {
             break;
         }
@@ -96,11 +94,11 @@ impl Trainer<'_> {
         self.optimizer.set_lr(self.options.learning_rate * schedule(self.step, self.steps_max));
         self.step += 1;
         let (device, count) = (self.sequences.input.device(), members.len() as i64);
-        let dropout = Dropout {
-            input: factors(&[count, 1, self.sizes.input], self.options.dropout, &mut self.rng, device)?,
-            state: factors(&[count, 1, self.sizes.hidden], self.options.dropout, &mut self.rng, device)?,
+        let factors = Dropout {
+            input: dropout(&[count, 1, self.sizes.input], self.options.dropout, &mut self.rng, device)?,
+            state: dropout(&[count, 1, self.sizes.hidden], self.options.dropout, &mut self.rng, device)?,
         };
-        let (logits, target) = self.rated(members, Some(&dropout))?;
+        let (logits, target) = self.rated(members, Some(&factors))?;
         let loss = self.loss(&logits, &target, self.options.label_smoothing)?;
         self.optimizer.zero_grad();
         loss.f_backward()?;
@@ -146,22 +144,6 @@ fn absent_features(sequences: &Sequences) -> Result<Vec<usize>> {
     Ok(largest.iter().enumerate().filter(|(_, most)| **most == 0.0).map(|(feature, _)| feature).collect())
 }
 
-/// Copies that later steps leave alone.
-fn copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
-    let copy = |parameter: &Tensor| -> Result<Tensor> {
-        let mut own = parameter.f_detach()?.f_empty_like()?;
-        own.f_copy_(&parameter.f_detach()?)?;
-        Ok(own)
-    };
-    parameters.iter().map(copy).collect()
-}
-
-/// Factor of the learning rate at a step: a short linear rise, then half a cosine down to zero.
-fn schedule(step: usize, steps_max: usize) -> f64 {
-    let done = (step + 1) as f64 / steps_max.max(1) as f64;
-    if done < WARM_UP_SHARE { done / WARM_UP_SHARE } else { 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()) }
-}
-
 /// Uniform within ±1/√units for the LSTM, as `torch.nn.LSTM` begins. A vote begins as the mean of the turn encoder's
 /// two guesses about a customer's turn, and attention stays mostly with the turn itself: training starts from what a
 /// single turn says and learns what the others add.
@@ -201,12 +183,4 @@ fn initial_parameters(
         parameters.push(store.root().f_var_copy(&name.replace('.', "_"), &initial)?);
     }
     Ok(parameters)
-}
-
-/// Factors that keep each element with probability 1 − `rate`, scaled so that the expected value stays.
-fn factors(shape: &[i64], rate: f64, rng: &mut impl Rng, device: Device) -> Result<Tensor> {
-    let keep = (1.0 / (1.0 - rate)) as f32;
-    let count = shape.iter().product::<i64>();
-    let values: Vec<f32> = (0..count).map(|_| if rng.random::<f32>() < rate as f32 { 0.0 } else { keep }).collect();
-    Ok(Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_kind(Kind::Float)?.f_to_device(device)?)
 }

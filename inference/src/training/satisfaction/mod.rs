@@ -12,23 +12,25 @@ mod corpus;
 mod dialogues;
 mod evaluate;
 mod fit;
+mod options;
 mod softmax_regression;
+mod split;
 mod turn_stage;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
 pub use evaluate::{SatisfactionEvaluateOptions, SatisfactionReport, evaluate_satisfaction};
+pub use options::SatisfactionOptions;
 
-use crate::config::ModelConfig;
 use crate::conversation::calibration::Calibration;
 use crate::conversation::network::{Network, NetworkSizes};
 use crate::conversation::turn_encoder::TurnEncoder;
 use crate::conversation::{CLASSES, ConversationHead, ConversationHeadMetadata, ConversationScorer};
-use crate::error::{InferenceError, Result, write_whole};
+use crate::error::{Result, write_whole};
 use crate::language::Language;
 use crate::text_encoder::TextEncoder;
 use crate::training::metrics::ClassificationReport;
@@ -38,99 +40,12 @@ use crate::training::satisfaction::corpus::Corpus;
 use crate::training::satisfaction::dialogues::read_dialogues;
 use crate::training::satisfaction::evaluate::{raw_probabilities, report};
 use crate::training::satisfaction::fit::fit;
+use crate::training::satisfaction::split::Split;
 use crate::training::satisfaction::turn_stage::{Basis, TurnPenalties, bag_of_ngrams, fit_turn_encoder};
 use crate::training::{EpochFigures, Progress};
 
 /// L2 penalty of the bag of n-grams that is run beside: scikit-learn's default.
 const BASELINE_L2: f64 = 1.0;
-
-/// What to train the conversation head on and how. The defaults are those of the built-in head.
-#[derive(Clone, Debug)]
-pub struct SatisfactionOptions {
-    /// The multilingual encoder (frozen), the token limit and the batch size of encoding.
-    pub model: ModelConfig,
-    /// Name of the head, the first part of its model id.
-    pub name: String,
-    /// The three labels, from dissatisfied to satisfied.
-    pub labels: Vec<String>,
-    /// Files of rated dialogues, see [`SatisfactionEvaluateOptions::inputs`].
-    pub inputs: Vec<PathBuf>,
-    /// Only dialogues of this language; all if absent.
-    pub language: Option<Language>,
-    /// Where the head goes; nothing is written if absent. An interrupted training leaves a `.checkpoint` beside it, from
-    /// which the same command goes on.
-    pub output: Option<PathBuf>,
-    /// Decides the split, the initial weights, the order of dialogues and dropout.
-    pub seed: u64,
-    /// Share of the dialogues held out for validation, 0 to below 1.
-    pub validation_fraction: f64,
-    /// Parts of the other dialogues; each has a network that does not learn from it.
-    pub folds: usize,
-    /// Encoder layers whose states are pooled, increasing; every quarter of the encoder's if empty.
-    pub encoder_layers: Vec<i64>,
-    /// Hash buckets of the lexicon.
-    pub lexicon_buckets: usize,
-    /// Principal components of the states that the logistic regressions see.
-    pub regression_components: usize,
-    /// Principal components in a turn's vector.
-    pub vector_components: usize,
-    /// L2 penalty of the lexicon's regression.
-    pub lexicon_l2: f64,
-    /// L2 penalty of the states' regression on customers' turns.
-    pub customer_l2: f64,
-    /// L2 penalty of the states' regression on the agents' turns before.
-    pub agent_l2: f64,
-    /// How freely a dialogue may have an offset of its own in the regressions; 0 for none.
-    pub dialogue_offset: f32,
-    /// Units of each LSTM.
-    pub lstm_hidden_size: i64,
-    /// Epochs at most, per network.
-    pub epochs_max: u32,
-    /// A network's training stops after this many epochs without a lower loss on its fold.
-    pub patience_epochs: u32,
-    /// Dialogues per step.
-    pub batch_size: usize,
-    /// Peak learning rate of AdamW.
-    pub learning_rate: f64,
-    /// Weight decay of AdamW.
-    pub weight_decay: f64,
-    /// Share of the turn features and LSTM states dropped in training, 0 to below 1.
-    pub dropout: f64,
-    /// Share of the target spread evenly over all classes, 0 to below 1.
-    pub label_smoothing: f64,
-}
-
-impl Default for SatisfactionOptions {
-    fn default() -> Self {
-        Self {
-            model: ModelConfig::default(),
-            name: "satisfaction".to_owned(),
-            labels: ["0", "1", "2"].map(str::to_owned).to_vec(),
-            inputs: Vec::new(),
-            language: None,
-            output: None,
-            seed: 20_260_101,
-            validation_fraction: 0.2,
-            folds: 5,
-            encoder_layers: Vec::new(),
-            lexicon_buckets: 1 << 16,
-            regression_components: 256,
-            vector_components: 16,
-            lexicon_l2: 1.0,
-            customer_l2: 1.0,
-            agent_l2: 3.0,
-            dialogue_offset: 0.3,
-            lstm_hidden_size: 16,
-            epochs_max: 30,
-            patience_epochs: 6,
-            batch_size: 16,
-            learning_rate: 3e-3,
-            weight_decay: 0.02,
-            dropout: 0.3,
-            label_smoothing: 0.05,
-        }
-    }
-}
 
 /// How training went. The figures are those of the head as stored (fp16 weights, calibrated).
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -171,7 +86,7 @@ pub fn train_satisfaction(
     device: Device,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<SatisfactionTrainReport> {
-    check(options)?;
+    options.check()?;
     let dialogues = read_dialogues(&options.inputs, options.language, &options.labels)?;
     let text_encoder = TextEncoder::load(&options.model, Language::Zh, device)?;
     let metadata = metadata(options, &text_encoder);
@@ -207,52 +122,6 @@ pub fn train_satisfaction(
         baseline_mean_recall,
         curve,
     })
-}
-
-/// Which dialogues are for what.
-struct Split {
-    /// Dialogues per fold.
-    folds: Vec<Vec<usize>>,
-    held_out: Vec<usize>,
-}
-
-impl Split {
-    /// A dialogue's lot decides where it falls: the lowest lots are held out, the rest falls into folds by turns.
-    fn new(corpus: &Corpus, options: &SatisfactionOptions) -> Result<Self> {
-        let lots: Vec<f64> = corpus.dialogues.iter().map(|dialogue| dialogue.lot(options.seed)).collect();
-        let is_held_out = |member: &usize| lots[*member] < options.validation_fraction;
-        let (held_out, mut training): (Vec<usize>, Vec<usize>) = (0..lots.len()).partition(is_held_out);
-        if training.len() < options.folds || held_out.is_empty() {
-            let counts = format!("{} training and {} validation dialogues", training.len(), held_out.len());
-            let reason = format!("{counts}; at least {} and 1 are needed (files, validation_fraction?)", options.folds);
-            return Err(InferenceError::Labels(reason));
-        }
-        training.sort_by(|&a, &b| lots[a].total_cmp(&lots[b]).then(a.cmp(&b)));
-        let mut folds = vec![Vec::new(); options.folds];
-        for (index, member) in training.into_iter().enumerate() {
-            folds[index % options.folds].push(member);
-        }
-        Ok(Self { folds, held_out })
-    }
-
-    fn training(&self) -> Vec<usize> {
-        self.folds.concat()
-    }
-
-    /// The training dialogues outside of a fold.
-    fn without(&self, fold: usize) -> Vec<usize> {
-        let others = self.folds.iter().enumerate().filter(|(index, _)| *index != fold);
-        others.flat_map(|(_, members)| members.iter().copied()).collect()
-    }
-
-    /// Fold of every dialogue; none for the held-out ones.
-    fn fold_of(&self, dialogues: usize) -> Vec<Option<usize>> {
-        let mut folds = vec![None; dialogues];
-        for (fold, members) in self.folds.iter().enumerate() {
-            members.iter().for_each(|&member| folds[member] = Some(fold));
-        }
-        folds
-    }
 }
 
 /// Turn encoders: one per fold, fitted without it, and one fitted on all.
@@ -379,30 +248,6 @@ fn baseline_cross_fitted(corpus: &Corpus, split: &Split, options: &SatisfactionO
         rows.extend(held_out.iter().zip(found).map(|(sample, row)| (sample.class, row)));
     }
     recall_of(&rows, calibrate(&rows))
-}
-
-fn check(options: &SatisfactionOptions) -> Result<()> {
-    let share = |value: f64| (0.0..1.0).contains(&value);
-    let positive = |value: f64| value.is_finite() && value > 0.0;
-    let problem = if options.labels.len() != CLASSES {
-        "three labels are needed"
-    } else if options.folds < 2 {
-        "at least two folds are needed"
-    } else if options.batch_size == 0 || options.epochs_max == 0 || options.lstm_hidden_size < 1 {
-        "batch_size, epochs_max and lstm_hidden_size must be at least 1"
-    } else if options.lexicon_buckets == 0 || options.regression_components < options.vector_components {
-        "lexicon_buckets must be at least 1, and regression_components at least vector_components"
-    } else if !(share(options.dropout) && share(options.label_smoothing) && share(options.validation_fraction)) {
-        "dropout, label_smoothing and validation_fraction must lie in 0 to below 1"
-    } else if ![options.learning_rate, options.lexicon_l2, options.customer_l2, options.agent_l2]
-        .into_iter()
-        .all(positive)
-    {
-        "learning_rate and the penalties must be positive numbers"
-    } else {
-        return Ok(());
-    };
-    Err(InferenceError::Config(problem.to_owned()))
 }
 
 fn metadata(options: &SatisfactionOptions, text_encoder: &TextEncoder) -> ConversationHeadMetadata {

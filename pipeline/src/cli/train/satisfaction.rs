@@ -11,7 +11,7 @@ use crate::cli::{CliError, say};
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
     let shipped = SatisfactionOptions::default();
     let options = SatisfactionOptions {
-        model: model(args.encoder.as_deref(), Language::Zh),
+        model: model(args.encoder.as_deref(), args.adapter, Language::Zh),
         inputs: args.input,
         language: Some(args.language.language()),
         output: Some(args.output.clone()),
@@ -41,7 +41,7 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
 
 pub(super) fn evaluate(args: EvaluateArgs) -> Result<(), CliError> {
     let options = SatisfactionEvaluateOptions {
-        model: model(args.encoder.as_deref(), Language::Zh),
+        model: model(args.encoder.as_deref(), args.adapter, Language::Zh),
         head_file: args.head_file,
         inputs: args.input,
         language: args.language.map(super::LanguageArg::language),

@@ -1,0 +1,280 @@
+//! The optimisation of an adapter: epochs of AdamW over batches of one task each, all tasks shuffled together.
+
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
+
+use crate::adapter::{AdapterMetadata, layers};
+use crate::encoder::Encoder;
+use crate::error::{InferenceError, Result};
+use crate::head::{HeadName, Pooled, mixed};
+use crate::quantise::softmax;
+use crate::text_encoder::rows;
+use crate::training::adamw::AdamW;
+use crate::training::adapt::AdaptOptions;
+use crate::training::checkpoint::{self, Progressed, Tensors};
+use crate::training::features::Features;
+use crate::training::fit::{GRADIENT_NORM_MAX, batches, dropout, schedule, shallow};
+use crate::training::metrics::{ClassificationReport, mean_loss};
+use crate::training::train::Task;
+use crate::training::{EpochFigures, Progress};
+
+/// LibTorch's marker for "every target counts".
+const IGNORE_NOTHING: i64 = -100;
+/// Texts per step of validation.
+const VALIDATION_BATCH: usize = 64;
+
+/// A task and the states of its texts after the frozen layers.
+pub(crate) struct TaskData {
+    pub(crate) head: HeadName,
+    pub(crate) task: Task,
+    pub(crate) features: Features,
+}
+
+/// What is fitted.
+pub(crate) struct Fitting<'a> {
+    pub(crate) tasks: &'a [TaskData],
+    pub(crate) encoder: &'a Encoder,
+    pub(crate) metadata: &'a AdapterMetadata,
+    pub(crate) options: &'a AdaptOptions,
+    /// Names the run in checkpoints.
+    pub(crate) run: &'a str,
+    pub(crate) device: Device,
+}
+
+/// The corrections and how they came about.
+pub(crate) struct Fitted {
+    /// In the order of [`AdapterMetadata::parameters`].
+    pub(crate) corrections: Vec<Tensor>,
+    pub(crate) curve: Vec<EpochFigures>,
+    pub(crate) reports: Vec<ClassificationReport>,
+}
+
+/// Learns the corrections.
+pub(crate) fn fit(fitting: &Fitting<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Fitted> {
+    let mut trainer = Trainer::new(fitting)?;
+    let epochs_max = fitting.options.epochs;
+    trainer.take_up()?;
+    while (trainer.curve.len() as u32) < epochs_max {
+        let training_loss = trainer.epoch()?;
+        let (validation_loss, reports) = trainer.validate()?;
+        let validation_macro_f1 = reports.iter().map(|report| report.macro_f1).sum::<f64>() / reports.len() as f64;
+        for report in &reports {
+            tracing::info!(task = report.model_id, accuracy = report.accuracy, macro_f1 = report.macro_f1, "held out");
+        }
+        let epoch = trainer.curve.len() as u32 + 1;
+        let figures = EpochFigures { epoch, training_loss, validation_loss, validation_macro_f1 };
+        trainer.curve.push(figures);
+        progress(Progress::Epoch { epochs_max, figures });
+        trainer.save()?;
+    }
+    let reports = trainer.validate()?.1;
+    Ok(Fitted { corrections: trainer.corrections.parameters, curve: trainer.curve, reports })
+}
+
+/// Parameters with their optimiser.
+struct Learnt {
+    parameters: Vec<Tensor>,
+    optimizer: AdamW,
+    learning_rate: f64,
+}
+
+impl Learnt {
+    fn new(parameters: Vec<Tensor>, learning_rate: f64, weight_decay: f64) -> Result<Self> {
+        let optimizer = AdamW::new(shallow(&parameters), weight_decay)?;
+        Ok(Self { parameters, optimizer, learning_rate })
+    }
+
+    fn step(&mut self, factor: f64) -> Result<()> {
+        self.optimizer.step(self.learning_rate * factor, GRADIENT_NORM_MAX)
+    }
+}
+
+struct Trainer<'a> {
+    fitting: &'a Fitting<'a>,
+    corrections: Learnt,
+    /// Per task: the layers' shares, weight `[labels, 2 · hidden]`, bias `[labels]`.
+    classifiers: Vec<Learnt>,
+    rng: ChaCha8Rng,
+    curve: Vec<EpochFigures>,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(fitting: &'a Fitting<'a>) -> Result<Self> {
+        let Fitting { metadata, options, device, .. } = *fitting;
+        let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
+        let mut parameter = |shape: &[i64], bound: f64| -> Result<Tensor> {
+            let count: i64 = shape.iter().product();
+            let values: Vec<f32> = (0..count).map(|_| (bound * (2.0 * rng.random::<f64>() - 1.0)) as f32).collect();
+            Ok(Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_device(device)?.f_set_requires_grad(true)?)
+        };
+        let mut corrections = Vec::new();
+        for (name, shape) in metadata.parameters() {
+            // What leads up begins at zero, so that the first step starts from the encoder as it is.
+            let bound = if name.ends_with(".up") { 0.0 } else { (3.0 / shape[1] as f64).sqrt() };
+            corrections.push(parameter(&shape, bound)?);
+        }
+        let mut classifiers = Vec::new();
+        for data in fitting.tasks {
+            let (labels, size) = (data.task.labels.len() as i64, 2 * metadata.hidden_size);
+            let bound = 1.0 / (size as f64).sqrt();
+            let shares = parameter(&[metadata.layers + 1], 0.0)?;
+            let own = vec![shares, parameter(&[labels, size], bound)?, parameter(&[labels], bound)?];
+            classifiers.push(Learnt::new(own, options.classifier_learning_rate, options.weight_decay)?);
+        }
+        let corrections = Learnt::new(corrections, options.learning_rate, options.weight_decay)?;
+        Ok(Self { fitting, corrections, classifiers, rng, curve: Vec::new() })
+    }
+
+    /// One pass over all tasks; returns the mean loss of the rows.
+    fn epoch(&mut self) -> Result<f64> {
+        let size = self.fitting.options.batch_size;
+        let mut all = Vec::new();
+        for (task, data) in self.fitting.tasks.iter().enumerate() {
+            let own = batches(&data.task.training, size, &data.features, &mut self.rng);
+            all.extend(own.into_iter().map(|members| (task, members)));
+        }
+        all.shuffle(&mut self.rng);
+        let steps_max = all.len() * self.fitting.options.epochs as usize;
+        let (mut total, mut count) = (0.0, 0);
+        for (task, members) in &all {
+            total += self.train_batch(*task, members, steps_max)? * members.len() as f64;
+            count += members.len();
+        }
+        Ok(total / count.max(1) as f64)
+    }
+
+    fn train_batch(&mut self, task: usize, members: &[usize], steps_max: usize) -> Result<f64> {
+        let factor = schedule(self.corrections.optimizer.steps as usize, steps_max);
+        let logits = self.logits(task, members, true)?;
+        let target: Vec<i64> =
+            self.fitting.tasks[task].task.classes_of(members).into_iter().map(|class| class as i64).collect();
+        let target = Tensor::f_from_slice(&target)?.f_to_device(self.fitting.device)?;
+        let loss = logits.f_cross_entropy_loss(&target, None::<&Tensor>, Reduction::Mean, IGNORE_NOTHING, 0.0)?;
+        let value = loss.f_double_value(&[])?;
+        if !value.is_finite() {
+            return Err(InferenceError::Config("training diverged; use a lower learning_rate".to_owned()));
+        }
+        self.corrections.optimizer.zero_grad();
+        self.classifiers[task].optimizer.zero_grad();
+        loss.f_backward()?;
+        self.corrections.step(factor)?;
+        self.classifiers[task].step(factor)?;
+        Ok(value)
+    }
+
+    /// Logits `[members, labels]` of a task's classifier.
+    fn logits(&mut self, task: usize, members: &[usize], drop: bool) -> Result<Tensor> {
+        let Fitting { tasks, encoder, metadata, options, device, .. } = *self.fitting;
+        let (hidden, mask) = tasks[task].features.batch(members, device)?;
+        let batch = members.len() as i64;
+        let factors = if drop { Some(self.correction_dropout(batch)?) } else { None };
+        let corrections = (layers(&self.corrections.parameters)?, metadata.scale);
+        let below = metadata.layers_below as usize;
+        let states = encoder.corrected_states(
+            (&hidden.f_squeeze_dim(2)?, &mask),
+            below,
+            (&corrections.0, corrections.1),
+            factors.as_deref(),
+        )?;
+        let [shares, weight, bias] = &self.classifiers[task].parameters[..] else {
+            return Err(InferenceError::Config("a classifier has three parameters".to_owned()));
+        };
+        let mut pooled = Pooled::of(&mixed(&states, shares)?, &mask)?.features()?;
+        if drop {
+            let size = [batch, 2 * metadata.hidden_size];
+            pooled = pooled.f_mul(&dropout(&size, options.classifier_dropout, &mut self.rng, device)?)?;
+        }
+        Ok(pooled.f_linear(weight, Some(bias))?)
+    }
+
+    fn correction_dropout(&mut self, batch: i64) -> Result<Vec<[Tensor; 4]>> {
+        let Fitting { metadata, options, device, .. } = *self.fitting;
+        let (hidden, inner) = (metadata.hidden_size, metadata.intermediate_size);
+        let mut of = |size| dropout(&[batch, 1, size], options.dropout, &mut self.rng, device);
+        (0..metadata.layers).map(|_| Ok([of(hidden)?, of(hidden)?, of(hidden)?, of(inner)?])).collect()
+    }
+
+    /// Mean loss over the tasks (nats), and each task's figures, on the texts held out.
+    fn validate(&mut self) -> Result<(f64, Vec<ClassificationReport>)> {
+        let (mut losses, mut reports) = (Vec::new(), Vec::new());
+        for (index, data) in self.fitting.tasks.iter().enumerate() {
+            let mut members = data.task.validation.clone();
+            members.sort_by_key(|&member| data.features.tokens(member));
+            let mut scored = Vec::with_capacity(members.len());
+            for chunk in members.chunks(VALIDATION_BATCH) {
+                let logits = no_grad(|| self.logits(index, chunk, false))?.f_to_kind(Kind::Float)?;
+                for (class, row) in data.task.classes_of(chunk).into_iter().zip(rows(&logits, chunk.len())?) {
+                    let row: Vec<f64> = row.into_iter().map(f64::from).collect();
+                    let diverged = || InferenceError::Config("training diverged; use a lower learning_rate".to_owned());
+                    scored.push((class, softmax(&row, 1.0).ok_or_else(diverged)?));
+                }
+            }
+            losses.push(mean_loss(&scored));
+            reports.push(ClassificationReport::most_probable(data.head.as_str(), &data.task.labels, &scored, 0));
+        }
+        Ok((losses.iter().sum::<f64>() / losses.len() as f64, reports))
+    }
+
+    /// All that is learnt, the corrections first.
+    fn learnt(&mut self) -> impl Iterator<Item = &mut Learnt> {
+        std::iter::once(&mut self.corrections).chain(&mut self.classifiers)
+    }
+
+    fn save(&mut self) -> Result<()> {
+        let Some(path) = self.fitting.options.checkpoint.clone() else { return Ok(()) };
+        let mut tensors = Tensors { parameters: Vec::new(), means: Vec::new(), squares: Vec::new(), best: Vec::new() };
+        for learnt in self.learnt() {
+            tensors.parameters.extend(shallow(&learnt.parameters));
+            tensors.means.extend(shallow(&learnt.optimizer.means));
+            tensors.squares.extend(shallow(&learnt.optimizer.squares));
+        }
+        // The last epoch is kept, so the best parameters are those.
+        tensors.best = shallow(&tensors.parameters);
+        let last = self.curve.last().map_or(0.0, |figures| figures.validation_macro_f1);
+        let progressed = Progressed {
+            run: self.fitting.run.to_owned(),
+            steps: self.corrections.optimizer.steps,
+            rng_position: self.rng.get_word_pos().to_string(),
+            best_macro_f1_bits: last.to_bits(),
+            best_epoch: self.curve.len() as u32,
+            curve_bits: checkpoint::to_bits(&self.curve),
+        };
+        checkpoint::save(&path, &progressed, &tensors)
+    }
+
+    /// Goes back to the state in the checkpoint, if there is one of this run.
+    fn take_up(&mut self) -> Result<()> {
+        let Some(path) = self.fitting.options.checkpoint.clone() else { return Ok(()) };
+        let shapes: Vec<Vec<i64>> =
+            self.learnt().flat_map(|learnt| learnt.parameters.iter().map(Tensor::size).collect::<Vec<_>>()).collect();
+        let Some((progressed, tensors)) = checkpoint::load(&path, self.fitting.run, &shapes, self.fitting.device)?
+        else {
+            return Ok(());
+        };
+        let mut stored = tensors.parameters.iter().zip(tensors.means.iter().zip(&tensors.squares));
+        no_grad(|| -> Result<()> {
+            for learnt in self.learnt() {
+                let moments = learnt.optimizer.means.iter_mut().zip(&mut learnt.optimizer.squares);
+                for (own, (mean, square)) in learnt.parameters.iter_mut().zip(moments) {
+                    let Some((parameter, (stored_mean, stored_square))) = stored.next() else { break };
+                    own.f_copy_(parameter)?;
+                    mean.f_copy_(stored_mean)?;
+                    square.f_copy_(stored_square)?;
+                }
+            }
+            Ok(())
+        })?;
+        self.curve = checkpoint::from_bits(&progressed.curve_bits);
+        self.corrections.optimizer.steps = progressed.steps;
+        let (epochs, size) = (self.curve.len(), self.fitting.options.batch_size);
+        for (classifier, data) in self.classifiers.iter_mut().zip(self.fitting.tasks) {
+            classifier.optimizer.steps = (epochs * data.task.training.len().div_ceil(size)) as u32;
+        }
+        let position = progressed.rng_position.parse();
+        self.rng.set_word_pos(position.map_err(|error| crate::error::malformed(&path, error))?);
+        tracing::info!(epochs, path = %path.display(), "adaptation goes on from its checkpoint");
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! Adapters: learnt on a tiny model, merged into its weights, read by heads.
+//!
+//! Catches: an adaptation that does not learn, cannot be repeated or does not go on where it stopped, and heads on an
+//! encoder with another adapter than theirs.
+
+mod tiny_model;
+
+use std::path::Path;
+
+use contactflow_inference::{
+    AdaptOptions, Adapter, AdapterSetting, Device, HeadName, InferenceError, Language, ModelConfig, Progress, Scorer,
+    TrainOptions, adapt_rows, train_rows,
+};
+use contactflow_schemas::prediction::{Outcome, SentimentLabel};
+use tiny_model::{Defects, labelled, request, train_options};
+
+fn options(folder: &Path) -> AdaptOptions {
+    AdaptOptions {
+        model: tiny_model::config(folder),
+        layers: 1,
+        rank: 4,
+        epochs: 4,
+        batch_size: 16,
+        learning_rate: 1e-2,
+        classifier_learning_rate: 1e-2,
+        ..AdaptOptions::shipped(Language::En)
+    }
+}
+
+fn adapt(options: &AdaptOptions, progress: &mut dyn FnMut(Progress)) -> (Vec<u8>, contactflow_inference::AdaptReport) {
+    // LibTorch's threads wait for each other actively: on a busy machine several are far slower than one.
+    tch::set_num_threads(1);
+    adapt_rows(vec![(HeadName::Sentiment, labelled())], options, Device::Cpu, progress).expect("adapts")
+}
+
+#[test]
+fn an_adapter_is_learnt_and_the_heads_on_it_are_for_it_alone() {
+    let folder = tempfile::tempdir().expect("folder");
+    tiny_model::write(folder.path(), Defects::default());
+    let options = options(folder.path());
+    let (bytes, report) = adapt(&options, &mut |_| ());
+    assert!(report.tasks[0].accuracy > 0.95, "{report:?}");
+    assert_eq!(adapt(&options, &mut |_| ()), (bytes.clone(), report), "same seed, same adapter");
+    // One layer, four corrections of rank 4: what leads up begins at zero, so something else was learnt.
+    let adapter = Adapter::from_bytes(Path::new("adapter"), &bytes).expect("parses");
+    assert_eq!((adapter.metadata().layers_below, adapter.metadata().layers), (1, 1));
+
+    let file = folder.path().join("adapter.safetensors");
+    std::fs::write(&file, &bytes).expect("write");
+    let adapted = ModelConfig { adapter: AdapterSetting::File(file), ..tiny_model::config(folder.path()) };
+    let head = TrainOptions { model: adapted.clone(), epochs_max: 4, ..train_options(folder.path()) };
+    let (bytes, report) = train_rows(labelled(), &head, Device::Cpu, &mut |_| ()).expect("trains");
+    assert!(report.validation.accuracy > 0.95, "{:?}", report.validation);
+    let head = folder.path().join("head.safetensors");
+    std::fs::write(&head, bytes).expect("write");
+
+    let adapted = ModelConfig { head_files: vec![head], ..adapted };
+    let mut scorer = Scorer::load(&adapted, Device::Cpu).expect("loads");
+    let Outcome::Scored(scores) = &scorer.score(&[request("great phone")])[0].outcome else { panic!("not scored") };
+    assert_eq!(scores.sentiment.label(), SentimentLabel::Positive);
+    for setting in [AdapterSetting::None, AdapterSetting::BuiltIn] {
+        let bare = ModelConfig { adapter: setting, ..adapted.clone() };
+        let error = Scorer::load(&bare, Device::Cpu).expect_err("the head is for the adapted encoder");
+        assert!(matches!(error, InferenceError::EncoderMismatch { .. }), "{error}");
+    }
+}
+
+#[test]
+fn an_adaptation_that_was_stopped_goes_on_to_the_same_adapter() {
+    let folder = tempfile::tempdir().expect("folder");
+    tiny_model::write(folder.path(), Defects::default());
+    let options = options(folder.path());
+    let expected = adapt(&options, &mut |_| ());
+    let checkpoint = Some(folder.path().join("adapter.checkpoint"));
+    let options = AdaptOptions { checkpoint, ..options };
+    let stopped = std::panic::catch_unwind(|| {
+        adapt(&options, &mut |progress| match progress {
+            Progress::Epoch { figures, .. } if figures.epoch == 3 => panic!("stopped"),
+            _ => (),
+        })
+    });
+    assert!(stopped.is_err());
+    let mut epochs = Vec::new();
+    let found = adapt(&options, &mut |progress| {
+        if let Progress::Epoch { figures, .. } = progress {
+            epochs.push(figures.epoch);
+        }
+    });
+    assert_eq!(found, expected);
+    assert_eq!(epochs, [3, 4], "the first two are not run again");
+}
+
+#[test]
+fn settings_name_an_adapter_by_a_word_or_a_path() {
+    let read = |word: &str| serde_json::from_value::<AdapterSetting>(serde_json::json!(word)).expect("a setting");
+    assert_eq!(read("built-in"), AdapterSetting::BuiltIn);
+    assert_eq!(read("none"), AdapterSetting::None);
+    assert_eq!(read("models/a.safetensors"), AdapterSetting::File("models/a.safetensors".into()));
+    let missing = AdapterSetting::File("nowhere.safetensors".into());
+    let config = ModelConfig { adapter: missing, ..ModelConfig::new("nowhere") };
+    assert!(Scorer::load(&config, Device::Cpu).is_err());
+}
