@@ -211,14 +211,21 @@ fn prepare(
     let roots = open_inputs(settings)?;
     let output = Root::open(&settings.output, true)?;
     // Unreachable inputs are told before anything is claimed or loaded.
-    crate::sources::list_event_files(&roots)?;
+    let files = crate::sources::list_event_files(&roots)?.len();
     // So are members that cannot take part.
     let members: Vec<(usize, Ready)> = match &mut connections {
-        Some(connections) => {
-            connections.others().map(|process| Ok((process, connections.hear(process)?))).collect::<Result<_, JobError>>()?
-        }
+        Some(connections) => connections
+            .others()
+            .map(|process| Ok((process, connections.hear(process)?)))
+            .collect::<Result<_, JobError>>()?,
         None => Vec::new(),
     };
+    // Files may come at any moment, but one who sees none looks at another place, and would reject what it is to read.
+    if let Some((process, _)) = members.iter().find(|(_, ready)| ready.files == 0 && files > 0) {
+        let address = settings.cluster.hosts[*process].clone();
+        let what = format!("view of the inputs (no event files, here {files})");
+        return Err(ClusterError::Differs { process: *process, address, what }.into());
+    }
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output.clone());
@@ -275,7 +282,9 @@ fn work_until_done(
     let progress = Arc::clone(&context.ingest.progress);
     let is_same = committer.previous().is_some_and(|previous| {
         // Sealing is for one process: several take everything in.
-        connections.is_none() && settings.keep_state && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
+        connections.is_none()
+            && settings.keep_state
+            && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
     });
     // What other settings have sealed has to be computed anew.
     let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };

@@ -49,11 +49,7 @@ pub fn hold_for_histories(seeds: impl IntoIterator<Item = u64>, size: Size, chec
 }
 
 /// As [`hold_for_histories`], with any history of a seed.
-pub fn hold_for(
-    seeds: impl IntoIterator<Item = u64>,
-    history: &dyn Fn(u64) -> Vec<Row>,
-    check: Check,
-) -> Result<()> {
+pub fn hold_for(seeds: impl IntoIterator<Item = u64>, history: &dyn Fn(u64) -> Vec<Row>, check: Check) -> Result<()> {
     let found = |seed: u64, rows: &[Row]| check(seed, rows).unwrap_or_else(|error| vec![format!("{error:#}")]);
     for seed in seeds {
         let rows = history(seed);

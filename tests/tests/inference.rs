@@ -195,10 +195,12 @@ fn a_text_the_model_fails_on_is_an_error_row_and_the_job_goes_on() -> Result<()>
 #[test]
 fn processes_of_a_job_share_the_model_s_work() -> Result<()> {
     let product = Product::new()?;
-    let (input, alone, together) = (product.folder()?, product.folder()?.join("tables"), product.folder()?.join("tables"));
+    let (input, alone, together) =
+        (product.folder()?, product.folder()?.join("tables"), product.folder()?.join("tables"));
     for file in 0..4 {
         // Every text stands in two files, and is asked about once.
-        let lines = (0..CONVERSATIONS).map(|number| line(number + 100 * file, &format!("text {}", number + 20 * (file / 2))));
+        let lines =
+            (0..CONVERSATIONS).map(|number| line(number + 100 * file, &format!("text {}", number + 20 * (file / 2))));
         std::fs::write(input.join(format!("{file}.ndjson")), lines.collect::<String>())?;
     }
     once(&settings(&input, &alone), || pool(None))?;

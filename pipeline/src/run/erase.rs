@@ -105,7 +105,8 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     // What is sealed may hold the contact too.
     let resume = resume.unsealed_after(i32::MIN);
     let target = Target::Commit(Box::new(committer));
-    let shared = Arc::new(Shared::new(&settings, Mode::Once, context, target, resume, Before::default(), Stop::default()));
+    let shared =
+        Arc::new(Shared::new(&settings, Mode::Once, context, target, resume, Before::default(), Stop::default()));
     start_workers(&shared)?;
     let summary = shared.summary(std::time::Duration::ZERO)?;
     if let Some(commit) = summary.last_commit {

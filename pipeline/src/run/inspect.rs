@@ -53,7 +53,8 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     (context.model_id, context.with_quality) = (model_id, with_quality);
     let resume = Resume::of(Some(inspector.manifest()), keep_state, "");
     let target = Target::Compare(Box::new(inspector));
-    let shared = Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));
+    let shared =
+        Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));
     let started = std::time::Instant::now();
     start_workers(&shared)?;
     let mut summary = shared.summary(started.elapsed())?;

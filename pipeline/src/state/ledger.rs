@@ -100,7 +100,15 @@ mod tests {
     use super::*;
 
     fn file(kind: StateKind, path: &str) -> StateFile {
-        StateFile { kind, path: path.to_owned(), rows: 1, bytes: 1, sha256: String::new(), model_id: None, sealed_before_day: None }
+        StateFile {
+            kind,
+            path: path.to_owned(),
+            rows: 1,
+            bytes: 1,
+            sha256: String::new(),
+            model_id: None,
+            sealed_before_day: None,
+        }
     }
 
     fn paths(ledger: &StateLedger) -> Vec<String> {

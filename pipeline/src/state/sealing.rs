@@ -35,12 +35,7 @@ impl Output<'_> {
         Ok(())
     }
 
-    fn write_full(
-        &mut self,
-        kind: StateKind,
-        day: Option<i32>,
-        writer: &mut SegmentWriter,
-    ) -> Result<(), StateError> {
+    fn write_full(&mut self, kind: StateKind, day: Option<i32>, writer: &mut SegmentWriter) -> Result<(), StateError> {
         if writer.encoded_bytes() >= FILE_BYTES { self.write(kind, day, writer) } else { Ok(()) }
     }
 }

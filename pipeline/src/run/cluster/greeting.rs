@@ -53,8 +53,10 @@ impl Hello {
             magic: MAGIC.to_owned(),
             process: settings.cluster.process,
             program: program(),
-            settings: serde_json::to_value(shared)
-                .map_err(|error| ClusterError::Nonsense { process: settings.cluster.process, detail: error.to_string() })?,
+            settings: serde_json::to_value(shared).map_err(|error| ClusterError::Nonsense {
+                process: settings.cluster.process,
+                detail: error.to_string(),
+            })?,
             state_key: crate::state::key_fingerprint()?,
         })
     }
@@ -156,11 +158,7 @@ fn connect(own: &Hello, other: usize, address: &str) -> Result<Option<TcpStream>
 }
 
 /// Takes a connection in, if one waits. Who is no process of a job is turned away.
-fn accept(
-    listener: &TcpListener,
-    own: &Hello,
-    hosts: &[String],
-) -> Result<Option<(usize, TcpStream)>, ClusterError> {
+fn accept(listener: &TcpListener, own: &Hello, hosts: &[String]) -> Result<Option<(usize, TcpStream)>, ClusterError> {
     let Ok((mut socket, from)) = listener.accept() else { return Ok(None) };
     let said = prepare(&socket, INTRODUCTION).and_then(|()| receive(&mut socket, HELLO_BYTES_MAX));
     let hello = said.ok().and_then(|said| serde_json::from_slice::<Hello>(&said).ok());
