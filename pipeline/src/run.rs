@@ -213,7 +213,7 @@ fn prepare(
     let roots = open_inputs(settings)?;
     let output = Root::open(&settings.output, true)?;
     // Unreachable inputs are told before anything is claimed or loaded.
-    crate::sources::list_event_files(&roots)?;
+    let files = crate::sources::list_event_files(&roots)?.len();
     // So are members that cannot take part.
     let members: Vec<(usize, Ready)> = match &mut connections {
         Some(connections) => connections
@@ -222,6 +222,12 @@ fn prepare(
             .collect::<Result<_, JobError>>()?,
         None => Vec::new(),
     };
+    // Files may come at any moment, but one who sees none looks at another place, and would reject what it is to read.
+    if let Some((process, _)) = members.iter().find(|(_, ready)| ready.files == 0 && files > 0) {
+        let address = settings.cluster.hosts[*process].clone();
+        let what = format!("view of the inputs (no event files, here {files})");
+        return Err(ClusterError::Differs { process: *process, address, what }.into());
+    }
     let inputs: Vec<String> = roots.iter().map(|root| root.url.clone()).collect();
     let output_url = output.url.clone();
     let objects: Arc<dyn Objects> = Arc::new(output.clone());

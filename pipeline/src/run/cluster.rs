@@ -148,6 +148,8 @@ pub(super) struct Ready {
     pub(super) model_id: String,
     /// It has one for conversations.
     pub(super) with_quality: bool,
+    /// How many event files it sees.
+    pub(super) files: usize,
 }
 
 /// What members have to know of the root that process 0 has claimed.

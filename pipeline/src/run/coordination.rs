@@ -24,7 +24,7 @@ use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::probe::{Handle, Probe};
-use timely::dataflow::operators::vec::{Broadcast, Input};
+use timely::dataflow::operators::vec::{Broadcast, Input, Map};
 use timely::dataflow::{InputHandle, Stream};
 use timely::worker::Worker;
 
@@ -148,6 +148,8 @@ impl<'a> Coordination<'a> {
         let (to_first, to_all) = (Rc::clone(&received), Rc::clone(&heard));
         let (reports, decisions) = worker.dataflow_named::<u64, _, _>("coordination", |scope| {
             let (reports, stream) = scope.new_input();
+            // An input alone keeps what it exchanges until its time moves on; an operator sends when it is done.
+            let stream = stream.map(|report| report);
             deliver(stream, Exchange::new(|_: &Report| 0), to_first, &reported);
             let (decisions, stream) = scope.new_input();
             deliver(stream.broadcast(), Pipeline, to_all, &decided);

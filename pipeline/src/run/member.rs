@@ -25,15 +25,15 @@ pub(super) fn run(
     start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
     mut connections: Connections,
 ) -> Result<RunSummary, JobError> {
-    let context = match prepare(settings, progress, start_devices) {
-        Ok(context) => context,
+    let (context, files) = match prepare(settings, progress, start_devices) {
+        Ok(prepared) => prepared,
         Err(error) => {
             // If process 0 is gone, this error says more than that.
             let _ = connections.tell::<()>(0, &Err(Told::of(settings.cluster.process, &error)));
             return Err(error);
         }
     };
-    let ready = Ready { model_id: context.model_id.clone(), with_quality: context.with_quality };
+    let ready = Ready { model_id: context.model_id.clone(), with_quality: context.with_quality, files };
     connections.tell(0, &Ok(ready))?;
     let Start { generation, as_of_ms, state, files, known } = connections.hear(0)?;
     if settings.restatements {
@@ -54,9 +54,10 @@ fn prepare(
     settings: &JobSettings,
     progress: &Arc<IngestProgress>,
     start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
-) -> Result<JobContext, JobError> {
+) -> Result<(JobContext, usize), JobError> {
     let roots = open_inputs(settings)?;
+    let files = crate::sources::list_event_files(&roots)?.len();
     let objects: Arc<dyn Objects> = Arc::new(Root::open(&settings.output, true)?);
     let devices = start_devices(settings)?;
-    Ok(JobContext::new(settings, roots, objects, progress, devices, Causes::default())?)
+    Ok((JobContext::new(settings, roots, objects, progress, devices, Causes::default())?, files))
 }
