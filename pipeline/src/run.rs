@@ -24,7 +24,7 @@ use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection
 use crate::state::{self, StateError};
 use crate::store::{Root, StoreError};
 
-pub use erase::{Receipt, erase};
+pub use erase::{ErasureRequest, Receipt, erase, erasure_requests};
 pub use inspect::{Basis, Status, compare, status};
 pub use scan::{Scan, scan};
 pub use shared::Stop;
