@@ -22,7 +22,7 @@ kills: setup ## 200 kill -9 over local disk and S3, then 50 rounds among failing
 	CONTACTFLOW_KILLS=$${CONTACTFLOW_KILLS:-100} cargo nextest run --workspace --locked --no-capture --test kills
 	CONTACTFLOW_ROUNDS=50 CONTACTFLOW_KILLS=20 cargo nextest run --workspace --locked --no-capture --test faults
 
-reads: setup ## 10,000 reads of plain listings per store while commits go on (CONTACTFLOW_READS, CONTACTFLOW_SEED)
+reads: setup ## 10,000 reads each of plain listings (S3, disk) and of Delta logs by outside readers while commits go on (CONTACTFLOW_READS, CONTACTFLOW_SEED)
 	CONTACTFLOW_READS=$${CONTACTFLOW_READS:-10000} cargo nextest run --workspace --locked --no-capture --test concurrent_reads
 
 fmt: ## Formats the sources

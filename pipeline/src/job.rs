@@ -1,8 +1,9 @@
 //! The dataflow: the one function to read first.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use contactflow_inference::DevicePool;
 use contactflow_operators::anomaly::{anomalies, series_points};
@@ -17,7 +18,7 @@ use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::{Asking, cycles, explain, qualities, scores, topics};
 use contactflow_schemas::dimension::{Dimension, DimensionEvent};
 use contactflow_schemas::facts::Grouping::Channel;
-use contactflow_schemas::prediction::ConversationRequest;
+use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
@@ -65,7 +66,12 @@ pub struct JobContext {
     pub sealed: Sealed,
     /// Workers of this process.
     pub workers: usize,
+    /// Where the sequences are noted that cycles ask a quality for; none where nobody wants to know.
+    pub sequences: Option<Sequences>,
 }
+
+/// Keys of the sequences of turns that a dataflow asks for.
+pub type Sequences = Arc<Mutex<HashSet<ConversationScoreKey>>>;
 
 /// The device threads of a job.
 #[derive(Clone)]
@@ -118,6 +124,7 @@ impl JobContext {
             metrics: Metrics::default(),
             sealed: Sealed::default(),
             workers: settings.workers,
+            sequences: None,
         })
     }
 }
@@ -163,6 +170,7 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         metrics,
         sealed,
         workers,
+        sequences,
     } = context.clone();
     let journal = StateJournal::clone(journal);
     // Devices belong to a process, so its workers count from 0.
@@ -209,12 +217,17 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         // Cycles whose turns are all scored are asked for their quality, once per distinct sequence.
         let asking = Asking { with_quality, round_of };
         let cycles = cycles(turns, messages.clone(), asking, &windows, causes.clone());
+        let asked = cycles.requests.inspect(move |request: &ConversationRequest| {
+            if let Some(sequences) = &sequences {
+                sequences.lock().unwrap_or_else(PoisonError::into_inner).insert(request.key);
+            }
+        });
         let answers = match judges {
             Some(judges) => {
                 let connect = move |wake| PooledModel::connect(&judges, index, wake);
-                infer(cycles.requests, read.qualities, backlog, journal, connect)
+                infer(asked, read.qualities, backlog, journal, connect)
             }
-            None => infer(cycles.requests, read.qualities, backlog, (), |_| NoModel::default()),
+            None => infer(asked, read.qualities, backlog, (), |_| NoModel::default()),
         };
         let quality = qualities(cycles.scores, answers, &windows, causes);
 

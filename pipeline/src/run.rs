@@ -35,7 +35,7 @@ use crate::store::{Root, StoreError};
 
 pub use cluster::ClusterError;
 pub(crate) use cluster::lost_connection;
-pub use erase::{Receipt, erase};
+pub use erase::{ErasureRequest, Receipt, erase, erasure_requests};
 pub use inspect::{Basis, Status, compare, status};
 pub use scan::{Scan, scan};
 pub use shared::Stop;

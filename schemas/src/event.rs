@@ -291,6 +291,17 @@ pub enum Statement {
         /// `event_id`.
         event_id: CompactString,
     },
+    /// A contact asks to be forgotten: kept until `erase` acts on it. Last, because state files number the variants.
+    ErasureRequested {
+        /// `tenant_id`.
+        tenant: Symbol,
+        /// `source`.
+        source: Symbol,
+        /// `event_id`.
+        event_id: CompactString,
+        /// `contact_id`.
+        contact: Symbol,
+    },
 }
 
 /// One input row that passed validation.

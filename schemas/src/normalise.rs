@@ -104,7 +104,12 @@ fn deliver(row: &impl Row, origin: Origin, masking: &Masking) -> Result<Normalis
             return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
         }
         let dimension = dimension(row, event_type)?.map(Box::new);
-        let statement = Statement::Outside { tenant: Symbol::new(&tenant), source, event_id, dimension };
+        let tenant = Symbol::new(&tenant);
+        let contact = symbol(row, Column::ContactId)?.filter(|_| event_type == EventType::ErasureRequested);
+        let statement = match contact {
+            Some(contact) => Statement::ErasureRequested { tenant, source, event_id, contact },
+            None => Statement::Outside { tenant, source, event_id, dimension },
+        };
         return Ok(Normalised { delivery: delivery(Some(time_ms), statement), text: None });
     }
     let conversation = required(row, Column::ConversationId)?;

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use arrow::datatypes::DataType;
@@ -33,6 +33,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 const READS: u64 = 300;
 const FILES: u64 = 10;
+/// Histories that outside readers share their reads between.
+const HISTORIES: u64 = 8;
 /// The KPI table that is read.
 const TABLE: &str = "kpi_channel_hour";
 
@@ -85,15 +87,23 @@ fn options(layout: Layout, retention_seconds: u64) -> RunOptions {
     RunOptions { kpi_tables: vec![TABLE.to_owned()], layout, retention_seconds, ..RunOptions::default() }
 }
 
-/// A following job that gets one file after the other; `ends` when it is done or failed.
-fn feed(store: &Store, seed: u64, options: &RunOptions, ends: &AtomicBool) -> Result<()> {
+/// A following job that gets one file after the other, each after its commit and what is done `between`; `ends` when it is
+/// done or failed.
+fn feed(
+    store: &Store,
+    seed: u64,
+    options: &RunOptions,
+    mut between: impl FnMut() -> Result<()>,
+    ends: &AtomicBool,
+) -> Result<()> {
     let files = to_files(&rows(seed));
     let (events, tables) = (format!("{seed}/events"), format!("{seed}/tables"));
-    let fed = || -> Result<()> {
+    let mut fed = || -> Result<()> {
         let mut job = Job::new(store, &events, &tables, options)?.start(Mode::Follow, 2)?;
         for (number, (name, content)) in files.iter().enumerate() {
             store.put(&format!("{events}/{name}"), content)?;
             job.wait_until(|| Ok(Commits::read(&store.files(&tables)?)?.sources.len() > number))?;
+            between()?;
         }
         job.stop()?;
         job.end()?.well()
@@ -137,7 +147,7 @@ fn no_moment_between_two_writes_shows_a_row_twice() -> Result<()> {
         let server = store.server().context("it is one")?;
         server.set_watch(Some(watch));
         let again = again(seed, "no_moment_between_two_writes_shows_a_row_twice");
-        let fed = feed(&store, seed, &options(Layout::Parquet, 0), &AtomicBool::new(false));
+        let fed = feed(&store, seed, &options(Layout::Parquet, 0), || Ok(()), &AtomicBool::new(false));
         server.set_watch(None);
         fed.with_context(|| again.clone())?;
         if let Some(wrong) = wrong.lock().expect("no look panics").take() {
@@ -207,7 +217,7 @@ fn readers_beside_the_job_see_no_row_twice() -> Result<()> {
         let again = again(seed, "readers_beside_the_job_see_no_row_twice");
         std::thread::scope(|scope| {
             let readers = [scope.spawn(read), scope.spawn(read)];
-            let fed = feed(&store, seed, &options(Layout::Parquet, 0), &ends);
+            let fed = feed(&store, seed, &options(Layout::Parquet, 0), || Ok(()), &ends);
             for reader in readers {
                 reader.join().expect("no reader panics").with_context(|| again.clone())?;
             }
@@ -336,7 +346,20 @@ fn outside_readers_beside_the_job_read_whole_commits() -> Result<()> {
         let start = |reader| Watcher::start(&python, reader, &folder, &columns, store.desk());
         let mut watchers = READERS.into_iter().map(start).collect::<Result<Vec<_>>>()?;
         watchers.iter_mut().try_for_each(|watcher| watcher.wait_for_lines(1))?;
-        let read = feed(&store, seed, &options, &AtomicBool::new(false)).and_then(|()| {
+        // Between two commits readers make so many reads; each commit comes into the middle of others.
+        let (mut told, step) = (0, wanted.div_ceil(FILES * HISTORIES) as usize);
+        let between = || {
+            told += step;
+            let lines = |watchers: &[Watcher]| watchers.iter().map(Watcher::lines).sum::<Result<usize>>();
+            let until = Instant::now() + Duration::from_secs(200);
+            while lines(&watchers)? < told {
+                ensure!(Instant::now() < until, "the readers do not get on");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(())
+        };
+        let fed = feed(&store, seed, &options, between, &AtomicBool::new(false));
+        let read = fed.and_then(|()| {
             // Everybody sees the end.
             let reads = watchers.into_iter().map(|mut watcher| {
                 let lines = watcher.lines()?;

@@ -238,3 +238,97 @@ fn nothing_of_an_erased_contact_is_left(layout: Layout) -> Result<()> {
     assert_eq!(differing_folders(&expected, &output)?, Vec::<String>::new());
     Ok(())
 }
+
+fn event(id: &str, kind: &str, columns: Value) -> Value {
+    let mut event = serde_json::json!({
+        "tenant_id": "acme", "source": "s", "event_id": id, "event_type": kind, "event_time": "2024-03-01T09:00:00Z",
+    });
+    for (name, value) in columns.as_object().into_iter().flatten() {
+        event[name] = value.clone();
+    }
+    event
+}
+
+fn lines(events: &[Value]) -> Vec<u8> {
+    events.iter().map(|event| format!("{event}\n")).collect::<String>().into_bytes()
+}
+
+#[test]
+fn requests_to_be_forgotten_are_listed_until_they_are_acted_on() -> Result<()> {
+    let product = Product::new()?;
+    let (input, output) = published(&product, 14)?;
+    let request =
+        |id: &str, contact: &str| event(id, "erasure_requested", serde_json::json!({ "contact_id": contact }));
+    let taken_back = event("r2", "erasure_requested", serde_json::json!({ "op": "retract" }));
+    let events =
+        [request("r1", "zoe-1"), request("r2", "tom-2"), taken_back, request("r3", "zoe-1"), request("r4", "ann-3")];
+    let words = serde_json::json!({ "conversation_id": "z", "contact_id": "zoe-1", "channel": "chat", "message_id": "m",
+        "actor_type": "customer", "direction": "inbound", "visibility": "public" });
+    write_files(&input, &[("requests.ndjson".to_owned(), lines(&events))])?;
+    write_files(&input, &[("words.ndjson".to_owned(), lines(&[event("w", "message_created", words)]))])?;
+    let before = contactflow::run::erasure_requests(&name(&output))?;
+    run_once(&input, &output, 2)?;
+    let contacts = || -> Result<Vec<String>> {
+        let requests = contactflow::run::erasure_requests(&name(&output))?;
+        Ok(requests.into_iter().filter(|request| !before.contains(request)).map(|request| request.contact).collect())
+    };
+    assert_eq!(contacts()?, ["ann-3", "zoe-1"]);
+    let receipt = erase(&name(&output), "zoe-1", Some("acme"), 1)?;
+    assert_eq!((receipt.events, receipt.conversations), (3, 1), "two requests and a message");
+    assert!(receipt.scan.found_in.is_empty(), "{receipt:?}");
+    assert_eq!(contacts()?, ["ann-3"]);
+    // What is known to be erased asks no second time.
+    write_files(&input, &[("again.ndjson".to_owned(), lines(&events))])?;
+    run_once(&input, &output, 1)?;
+    assert_eq!(contacts()?, ["ann-3"]);
+    Ok(())
+}
+
+/// A Chinese conversation of a contact, whose quality the model judges.
+fn dialogue(contact: &str, texts: &[&str]) -> Vec<Value> {
+    let turn = |(number, text): (usize, &&str)| {
+        let (actor_type, actor, direction) =
+            if number % 2 == 0 { ("customer", contact, "inbound") } else { ("agent", "li", "outbound") };
+        let id = format!("{contact}-{number}");
+        let columns = serde_json::json!({ "conversation_id": format!("of {contact}"), "contact_id": contact,
+            "channel": "chat", "actor_type": actor_type, "actor_id": actor, "direction": direction, "message_id": id,
+            "visibility": "public", "text": text, "event_time": format!("2024-03-01T09:0{number}:00Z") });
+        event(&id, "message_created", columns)
+    };
+    texts.iter().enumerate().map(turn).collect()
+}
+
+#[test]
+fn qualities_of_an_erased_contact_leave_the_state() -> Result<()> {
+    let product = Product::new()?;
+    let mine = dialogue("zhao", &["你好，我的订单还没有到", "请稍等，我帮您查一下", "好的，谢谢"]);
+    let others = dialogue("qian", &["我要退货，东西坏了", "很抱歉，马上为您办理", "太慢了，我很不满意"]);
+    let run_over = |events: &[Value], output: &Path| -> Result<()> {
+        let input = product.folder()?;
+        write_files(&input, &[("0.ndjson".to_owned(), lines(events))])?;
+        let mut settings = Product::settings(&[input], output, &options(1));
+        settings.inference = contactflow::settings::InferenceSettings::default();
+        run(&settings, Mode::Once, &Arc::new(IngestProgress::default()), &Stop::default())?;
+        Ok(())
+    };
+    let qualities = |output: &Path| -> Result<u64> {
+        let manifests = std::fs::read_dir(output.join("_contactflow/manifests"))?;
+        let newest = manifests.filter_map(|entry| Some(entry.ok()?.path())).max().context("a commit")?;
+        let manifest: Value = serde_json::from_slice(&std::fs::read(newest)?)?;
+        let state = manifest["state"].as_array().context("a state")?;
+        Ok(state.iter().filter(|file| file["kind"] == "qualities").filter_map(|file| file["rows"].as_u64()).sum())
+    };
+    let (output, expected) = (product.folder()?.join("tables"), product.folder()?.join("tables"));
+    run_over(&[mine, others.clone()].concat(), &output)?;
+    if qualities(&output)? == 0 {
+        println!("SKIPPED: nothing judges conversations; CONTACTFLOW_MULTILINGUAL=1 make setup provides what does");
+        return Ok(());
+    }
+    assert_eq!(qualities(&output)?, 2);
+    let receipt = erase(&name(&output), "zhao", None, 1)?;
+    assert_eq!((receipt.qualities, receipt.conversations), (1, 1), "{receipt:?}");
+    assert_eq!(qualities(&output)?, 1);
+    run_over(&others, &expected)?;
+    assert_eq!(differing_folders(&expected, &output)?, Vec::<String>::new(), "the other's quality stands");
+    Ok(())
+}

@@ -88,3 +88,9 @@ fn the_product_holds_on_s3() -> Result<()> {
 fn the_product_holds_on_azure() -> Result<()> {
     holds_on(Kind::Azure)
 }
+
+/// Against a server of our own that speaks the protocol, not against anybody else's.
+#[test]
+fn the_product_holds_on_gcs() -> Result<()> {
+    holds_on(Kind::Gcs)
+}

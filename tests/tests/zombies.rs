@@ -79,6 +79,11 @@ fn the_first_of_two_jobs_stops_on_s3() -> Result<()> {
 }
 
 #[test]
+fn the_first_of_two_jobs_stops_on_gcs() -> Result<()> {
+    the_first_of_two_stops(Kind::Gcs)
+}
+
+#[test]
 fn the_first_of_two_jobs_stops_on_azure() -> Result<()> {
     the_first_of_two_stops(Kind::Azure)
 }

@@ -249,7 +249,9 @@ impl Ledger {
                 effects.changes.push((conversation, Change::Put(event)));
             }
             // Removed, or moved out of its conversation.
-            Statement::Retracted { source, event_id } | Statement::Outside { source, event_id, .. } => {
+            Statement::Retracted { source, event_id }
+            | Statement::Outside { source, event_id, .. }
+            | Statement::ErasureRequested { source, event_id, .. } => {
                 effects.changes.extend(before_in.map(|from| (from, Change::Remove { source, event_id, home: None })));
             }
         }
@@ -327,7 +329,8 @@ fn identity_of(delivery: &Delivery) -> Identity {
         Statement::Happened(conversation, event) => {
             (Some(conversation.tenant), Some(event.source), Some(event.event_id.to_string()))
         }
-        Statement::Outside { tenant, source, event_id, .. } => {
+        Statement::Outside { tenant, source, event_id, .. }
+        | Statement::ErasureRequested { tenant, source, event_id, .. } => {
             (Some(*tenant), Some(*source), Some(event_id.to_string()))
         }
         Statement::Retracted { source, event_id } => (None, Some(*source), Some(event_id.to_string())),
@@ -346,7 +349,7 @@ impl Slot {
     fn of(delivery: &Delivery) -> Self {
         let (conversation, retracted) = match &delivery.statement {
             Statement::Happened(conversation, _) => (Some(*conversation), false),
-            Statement::Outside { .. } => (None, false),
+            Statement::Outside { .. } | Statement::ErasureRequested { .. } => (None, false),
             Statement::Retracted { .. } => (None, true),
         };
         Slot {
@@ -386,7 +389,7 @@ impl Aside {
                 })),
                 _ => None,
             },
-            Statement::Retracted { .. } => None,
+            Statement::Retracted { .. } | Statement::ErasureRequested { .. } => None,
         }
     }
 }

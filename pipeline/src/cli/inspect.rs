@@ -7,7 +7,7 @@ use contactflow_schemas::symbol::Symbol;
 use serde_json::{Value, json};
 
 use super::{CliError, say};
-use crate::run::{Basis, Receipt, Status, compare, status as read_status};
+use crate::run::{Basis, ErasureRequest, Receipt, Status, compare, erasure_requests, status as read_status};
 use crate::sink::{Inspection, Restatement};
 
 /// Paths and cells that are printed for people; `--json` prints all that are known.
@@ -58,12 +58,16 @@ pub(super) struct WhatIfArgs {
 
 /// Arguments of `status`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
-  contactflow status --output tables --json")]
+#[command(after_help = "Examples:
+  contactflow status --output tables --json
+  contactflow status --output tables --erasures      # reads the whole state")]
 pub(super) struct StatusArgs {
     /// Root of the tables
     #[arg(long, value_name = "URL_OR_PATH")]
     output: String,
+    /// List the contacts that asked to be forgotten (erasure_requested) and are still there
+    #[arg(long)]
+    erasures: bool,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -71,8 +75,9 @@ pub(super) struct StatusArgs {
 
 /// Arguments of `erase`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:
+#[command(after_help = "Examples:
   contactflow erase --output tables --contact c-1042
+  contactflow erase --output tables --requested      # every contact that `status --erasures` lists
 
 Stops a job that runs on this root; start it again afterwards. Delete or mask the contact in the source files yourself:
 events known today cannot come back from them, new ones of the same contact would be read.")]
@@ -81,11 +86,14 @@ pub(super) struct EraseArgs {
     #[arg(long, value_name = "URL_OR_PATH")]
     output: String,
     /// The contact_id
-    #[arg(long, value_name = "ID")]
-    contact: String,
+    #[arg(long, value_name = "ID", required_unless_present = "requested", conflicts_with = "requested")]
+    contact: Option<String>,
     /// Only of this tenant
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", conflicts_with = "requested")]
     tenant: Option<String>,
+    /// Every contact of an erasure_requested event that was not acted on yet, in its tenant
+    #[arg(long)]
+    requested: bool,
     /// Worker threads
     #[arg(long, default_value_t = 1)]
     workers: usize,
@@ -95,17 +103,32 @@ pub(super) struct EraseArgs {
 }
 
 pub(super) fn erase(args: EraseArgs) -> Result<(), CliError> {
-    if args.contact.trim().is_empty() {
+    let EraseArgs { output, contact, tenant, requested: _, workers, json } = args;
+    let Some(contact) = contact else {
+        let requests = erasure_requests(&output)?;
+        if requests.is_empty() && !json {
+            say("nobody asked to be forgotten who is still there".to_owned());
+        }
+        return requests
+            .iter()
+            .try_for_each(|request| erase_one(&output, &request.contact, Some(&request.tenant), workers, json));
+    };
+    if contact.trim().is_empty() {
         return Err(CliError::configuration("--contact: give the contact_id"));
     }
-    let receipt = crate::run::erase(&args.output, &args.contact, args.tenant.as_deref(), args.workers)?;
-    if args.json {
+    erase_one(&output, &contact, tenant.as_deref(), workers, json)
+}
+
+fn erase_one(output: &str, contact: &str, tenant: Option<&str>, workers: usize, json: bool) -> Result<(), CliError> {
+    let receipt = crate::run::erase(output, contact, tenant, workers)?;
+    if json {
         say(serde_json::to_string(&receipt).map_err(CliError::failure)?);
     } else {
-        let Receipt { commit, events, conversations, rejected_rows, predictions, texts, scan, .. } = &receipt;
+        let Receipt { commit, events, conversations, rejected_rows, predictions, texts, qualities, scan, .. } =
+            &receipt;
         say(format!(
             "commit {commit}: {events} events, {conversations} conversations, {rejected_rows} rejected rows, {predictions} \
-             predictions and {texts} waiting texts erased"
+             predictions, {qualities} scores of conversations and {texts} waiting texts erased"
         ));
         say(format!("{} files, {} bytes searched afterwards", scan.files, scan.bytes));
         say("the receipt is in _contactflow/erasures below the root".to_owned());
@@ -224,11 +247,19 @@ fn as_json(cell: &Restatement) -> Value {
 
 pub(super) fn status(args: StatusArgs) -> Result<(), CliError> {
     let status = read_status(&args.output)?;
+    let requests = if args.erasures { Some(erasure_requests(&args.output)?) } else { None };
     if args.json {
-        say(serde_json::to_string(&status).map_err(CliError::failure)?);
+        let mut told = serde_json::to_value(&status).map_err(CliError::failure)?;
+        if let Some(requests) = requests {
+            told["erasures_requested"] = serde_json::to_value(requests).map_err(CliError::failure)?;
+        }
+        say(told);
         return Ok(());
     }
     say(as_text(&status));
+    let Some(requests) = requests else { return Ok(()) };
+    say(format!("{} contacts asked to be forgotten; `contactflow erase --requested` does it", requests.len()));
+    requests.iter().for_each(|ErasureRequest { tenant, contact }| say(format!("  {contact} of {tenant}")));
     Ok(())
 }
 

@@ -8,12 +8,12 @@
 //! that still holds the event and is read again (another model asks for its texts) cannot bring it back.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use contactflow_operators::causes::Causes;
 use contactflow_operators::deduplicate::Incoming;
 use contactflow_schemas::event::{ActorType, Body, ConversationKey, Delivery, Event, EventKey, Origin, Statement};
-use contactflow_schemas::prediction::{Prediction, TextKey, TextRequest};
+use contactflow_schemas::prediction::{ConversationPrediction, ConversationScoreKey, Prediction, TextKey, TextRequest};
 use contactflow_schemas::reject::RejectedRow;
 use contactflow_schemas::symbol::Symbol;
 use serde::Serialize;
@@ -22,9 +22,9 @@ use super::scan::{Scan, scan};
 use super::shared::{Before, Resume, Shared, Target, writer_id};
 use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
-use crate::job::JobContext;
+use crate::job::{JobContext, Sequences};
 use crate::settings::JobSettings;
-use crate::sink::{Committer, Objects, TableLayout};
+use crate::sink::{Committer, Inspector, Manifest, Objects, TableLayout};
 use crate::state::{Edit, STATE, StateError, StateFile, StateKind, read_rows, rewrite};
 use crate::store::Root;
 
@@ -48,6 +48,8 @@ pub struct Receipt {
     pub predictions: u64,
     /// Texts that waited for a model.
     pub texts: u64,
+    /// Scores of conversations that do not stand any more.
+    pub qualities: u64,
     /// State files written anew without it.
     pub state_files: u64,
     /// Files of `restatements` that named its events.
@@ -96,6 +98,13 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let edited = eraser.edit(&state, committer.generation())?;
 
     let settings = JobSettings::of_published(output, workers, previous.settings.as_ref());
+    let edited = match edited.iter().any(|file| file.kind == StateKind::Qualities) && !found.events.is_empty() {
+        true => {
+            let wanted = sequences(&objects, &settings, &previous, edited.clone())?;
+            keep_qualities(&*objects, edited, &wanted, committer.generation(), &mut receipt)?
+        }
+        false => edited,
+    };
     let progress = Arc::new(IngestProgress::default());
     let mut context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
     let published = previous.settings.unwrap_or_default();
@@ -120,6 +129,112 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let name = format!("{RECEIPTS}/{:020}.json", receipt.commit);
     objects.put(&name, body.into()).map_err(StateError::from)?;
     Ok(receipt)
+}
+
+/// The sequences of turns that stand in the tables of a state; nothing is written.
+fn sequences(
+    objects: &Arc<dyn Objects>,
+    settings: &JobSettings,
+    previous: &Manifest,
+    state: Vec<StateFile>,
+) -> Result<HashSet<ConversationScoreKey>, JobError> {
+    let causes = Causes::default();
+    let inspector = Inspector::new(Arc::clone(objects), previous.clone(), causes.clone(), settings.windows()?);
+    let progress = Arc::new(IngestProgress::default());
+    let mut context = JobContext::new(settings, Vec::new(), Arc::clone(objects), &progress, None, causes)?;
+    context.model_id = previous.settings.as_ref().map_or_else(String::new, |settings| settings.model_id.clone());
+    context.with_quality = true;
+    let sequences = Sequences::default();
+    context.sequences = Some(Arc::clone(&sequences));
+    let read = previous.sources.clone();
+    let resume = Resume { state, horizon: None, read, superseded: Vec::new(), keeps_texts: true };
+    let resume = resume.unsealed_after(i32::MIN);
+    let target = Target::Compare(Box::new(inspector));
+    let shared =
+        Arc::new(Shared::new(settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));
+    start_workers(&shared)?;
+    shared.summary(std::time::Duration::ZERO)?;
+    Ok(std::mem::take(&mut *sequences.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// The state files without the qualities of sequences that do not stand any more: those of the contact, and others that
+/// were asked for before their conversations went on.
+fn keep_qualities(
+    objects: &dyn Objects,
+    state: Vec<StateFile>,
+    wanted: &HashSet<ConversationScoreKey>,
+    generation: u64,
+    receipt: &mut Receipt,
+) -> Result<Vec<StateFile>, StateError> {
+    let mut kept = Vec::new();
+    for (number, file) in state.into_iter().enumerate() {
+        if file.kind != StateKind::Qualities {
+            kept.push(file);
+            continue;
+        }
+        let path = format!("{STATE}/{}/{generation:010}-erased-{number:08}.parquet", file.kind.name());
+        let rewritten = rewrite(objects, &file, path, |row: &ConversationPrediction| {
+            let stands = wanted.contains(&row.key);
+            receipt.qualities += u64::from(!stands);
+            if stands { Edit::Keep } else { Edit::Drop }
+        })?;
+        receipt.state_files += u64::from(rewritten.is_some());
+        match rewritten {
+            Some(rewritten) => kept.extend(rewritten),
+            None => kept.push(file),
+        }
+    }
+    Ok(kept)
+}
+
+/// A contact that asked to be forgotten (`erasure_requested`) and is still there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct ErasureRequest {
+    /// `tenant_id`.
+    pub tenant: String,
+    /// `contact_id`.
+    pub contact: String,
+}
+
+/// The requests that stand and were not acted on, sorted. A request that was acted on is erased with its contact.
+///
+/// # Errors
+/// [`JobError::NoCommit`], [`JobError::NoState`], and those of the store.
+pub fn erasure_requests(output: &str) -> Result<Vec<ErasureRequest>, JobError> {
+    let root = Root::open(output, false)?;
+    let url = root.url.clone();
+    let previous = crate::sink::last_commit(&root, &url)?.ok_or_else(|| JobError::NoCommit { root: url.clone() })?;
+    let state = previous.state.ok_or(JobError::NoState { root: url })?;
+    let mut asked: HashSet<EventKey> = HashSet::new();
+    read_rows(&root, &state, StateKind::Deliveries, |row: Incoming| match row {
+        Incoming::Delivery(Delivery { key, statement: Statement::ErasureRequested { .. }, .. }) => {
+            _ = asked.insert(key)
+        }
+        _ => {}
+    })?;
+    // The greatest version of each identity stands; at equal versions a retraction does.
+    let mut standing: HashMap<EventKey, (i64, bool, Option<ErasureRequest>)> = HashMap::new();
+    read_rows(&root, &state, StateKind::Deliveries, |row: Incoming| {
+        let Incoming::Delivery(delivery) = row else { return };
+        if !asked.contains(&delivery.key) {
+            return;
+        }
+        let request = match &delivery.statement {
+            Statement::ErasureRequested { tenant, contact, .. } => {
+                Some(ErasureRequest { tenant: tenant.to_string(), contact: contact.to_string() })
+            }
+            _ => None,
+        };
+        let found = (delivery.version, matches!(delivery.statement, Statement::Retracted { .. }), request);
+        let known = standing.entry(delivery.key).or_insert_with(|| found.clone());
+        if (found.0, found.1) > (known.0, known.1) {
+            *known = found;
+        }
+    })?;
+    let mut requests: Vec<_> = standing.into_values().filter_map(|(_, _, request)| request).collect();
+    requests.sort_unstable();
+    requests.dedup();
+    Ok(requests)
 }
 
 /// The files of `before` that `after` does not name.
@@ -167,6 +282,13 @@ impl Found {
         let mut texts_of_others = HashSet::new();
         read_rows(objects, state, StateKind::Deliveries, |row: Incoming| {
             let Incoming::Delivery(delivery) = row else { return };
+            if let Statement::ErasureRequested { tenant: of, source, event_id, contact: named } = &delivery.statement
+                && *named == contact
+                && tenant.is_none_or(|tenant| tenant == *of)
+            {
+                found.events.insert(delivery.key);
+                found.names.insert((source.to_string(), event_id.to_string()));
+            }
             let Statement::Happened(key, event) = &delivery.statement else { return };
             let is_theirs = found.conversations.contains(key) || (is_meant(key) && names(event, contact));
             if is_theirs {
@@ -211,8 +333,7 @@ impl Eraser<'_> {
                     self.receipt.texts += u64::from(is_theirs);
                     if is_theirs { Edit::Drop } else { Edit::Keep }
                 })?,
-                // Scores of sequences of turns, by a hash of the whole sequence: they hold no identifier and no text, and
-                // without the turns nothing leads to them any more.
+                // Their keys name whole sequences of turns: what is to stay is known once the tables are computed.
                 StateKind::Qualities | StateKind::Seals => None,
             };
             self.receipt.state_files += u64::from(rewritten.is_some());

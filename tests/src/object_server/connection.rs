@@ -13,7 +13,7 @@ use s3s::service::S3Service;
 use tokio::net::TcpListener;
 
 use super::faults::Fate;
-use super::{Shared, Write};
+use super::{Dialect, Shared, Write, gcs};
 
 /// Ends a connection without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -81,12 +81,21 @@ async fn serve(
         }
     };
     tell(&write);
-    let response = service.call(Request::from_parts(parts, body.into())).await.map_err(|_| Cut)?;
+    let response = match shared.dialect {
+        Dialect::S3 => {
+            let response = service.call(Request::from_parts(parts, body.into())).await.map_err(|_| Cut)?;
+            response.map(|body| body.map_err(|_| Cut).boxed_unsync())
+        }
+        Dialect::Gcs => {
+            let response = gcs::answer(&parts, &body, shared);
+            response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+        }
+    };
     if let Some(write) = &mut write {
         write.is_done = true;
     }
     tell(&write);
-    Ok(response.map(|body| body.map_err(|_| Cut).boxed_unsync()))
+    Ok(response)
 }
 
 async fn refuse(request: Request<Incoming>, status: StatusCode, code: &str) -> Result<Response<Body>, Cut> {

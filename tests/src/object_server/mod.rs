@@ -8,6 +8,7 @@
 pub mod buckets;
 mod connection;
 pub mod faults;
+mod gcs;
 mod service;
 
 use std::net::SocketAddr;
@@ -52,6 +53,7 @@ struct Shared(Arc<Inner>);
 struct Inner {
     buckets: Buckets,
     page_keys: usize,
+    dialect: Dialect,
     fates: Fates,
     faults: Mutex<Faults>,
     watch: Mutex<Option<Watch>>,
@@ -82,6 +84,16 @@ impl Inner {
     }
 }
 
+/// Whose protocol a server speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// That of S3.
+    #[default]
+    S3,
+    /// That of Google Cloud Storage.
+    Gcs,
+}
+
 /// How a server is started.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -91,11 +103,13 @@ pub struct Options {
     pub port: u16,
     /// Keys per page of a listing at most.
     pub page_keys: usize,
+    /// Whose protocol it speaks.
+    pub dialect: Dialect,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { secret_key: "not-a-secret".to_owned(), port: 0, page_keys: PAGE_KEYS }
+        Self { secret_key: "not-a-secret".to_owned(), port: 0, page_keys: PAGE_KEYS, dialect: Dialect::S3 }
     }
 }
 
@@ -118,6 +132,7 @@ impl ObjectServer {
         let shared = Shared(Arc::new(Inner {
             buckets,
             page_keys: options.page_keys,
+            dialect: options.dialect,
             fates: Fates::default(),
             faults: Mutex::default(),
             watch: Mutex::default(),
@@ -174,7 +189,16 @@ impl ObjectServer {
         self.shared.buckets.delete_bucket(bucket).map_err(|refusal| anyhow::anyhow!("{bucket}: {refusal:?}"))
     }
 
-    /// The variables by which a client finds this server.
+    /// The key file by which a client of Google Cloud Storage finds this server.
+    pub fn gcs_key_file(&self) -> String {
+        let key = serde_json::json!({
+            "gcs_base_url": format!("http://{}", self.address), "disable_oauth": true,
+            "client_email": "", "private_key": "", "private_key_id": "",
+        });
+        key.to_string()
+    }
+
+    /// The variables by which a client of S3 finds this server.
     pub fn environment(&self) -> Vec<(String, String)> {
         let variables = [
             ("AWS_ENDPOINT", format!("http://{}", self.address)),

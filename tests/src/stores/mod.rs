@@ -1,5 +1,5 @@
 //! The stores a job can write to, real ones as far as they can be had: the local disk, S3 by the server of
-//! [`object_server`](crate::object_server), Azure by Azurite.
+//! [`object_server`](crate::object_server), which speaks enough of Google Cloud Storage too, Azure by Azurite.
 
 mod azurite;
 
@@ -10,8 +10,10 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use self::azurite::Azurite;
-use crate::object_server::{ObjectServer, Options};
+use crate::object_server::{Dialect, ObjectServer, Options};
 
+/// Name of the key file of Google Cloud Storage.
+const KEY_FILE: &str = "service-account.json";
 /// Bucket or container of everything a test stores.
 const BUCKET: &str = "contactflow";
 
@@ -24,6 +26,8 @@ pub enum Kind {
     S3,
     /// Azure Blob Storage.
     Azure,
+    /// Google Cloud Storage, as far as [`object_server`](crate::object_server) speaks its protocol.
+    Gcs,
 }
 
 impl fmt::Display for Kind {
@@ -32,6 +36,7 @@ impl fmt::Display for Kind {
             Self::Disk => "disk",
             Self::S3 => "s3",
             Self::Azure => "azure",
+            Self::Gcs => "gcs",
         })
     }
 }
@@ -39,6 +44,7 @@ impl fmt::Display for Kind {
 enum Service {
     None,
     S3(ObjectServer),
+    Gcs(ObjectServer),
     Azure(Azurite),
 }
 
@@ -63,7 +69,7 @@ impl Store {
     /// # Errors
     /// A service that does not start.
     pub fn start_with(kind: Kind, options: &Options) -> Result<Option<Self>> {
-        let folder = TempDir::new()?;
+        let (folder, desk) = (TempDir::new()?, TempDir::new()?);
         let service = match kind {
             Kind::Disk => Service::None,
             Kind::S3 => {
@@ -71,18 +77,24 @@ impl Store {
                 server.create_bucket(BUCKET)?;
                 Service::S3(server)
             }
+            Kind::Gcs => {
+                let server = ObjectServer::start(folder.path(), &Options { dialect: Dialect::Gcs, ..options.clone() })?;
+                server.create_bucket(BUCKET)?;
+                std::fs::write(desk.path().join(KEY_FILE), server.gcs_key_file())?;
+                Service::Gcs(server)
+            }
             Kind::Azure => match Azurite::start(folder.path(), BUCKET)? {
                 Some(azurite) => Service::Azure(azurite),
                 None => return Ok(None),
             },
         };
-        Ok(Some(Self { service, folder, desk: TempDir::new()? }))
+        Ok(Some(Self { service, folder, desk }))
     }
 
-    /// The S3 server, if this is one.
+    /// Our server of S3 or Google Cloud Storage, if this is one.
     pub fn server(&self) -> Option<&ObjectServer> {
         match &self.service {
-            Service::S3(server) => Some(server),
+            Service::S3(server) | Service::Gcs(server) => Some(server),
             _ => None,
         }
     }
@@ -92,6 +104,9 @@ impl Store {
         match &self.service {
             Service::None => Vec::new(),
             Service::S3(server) => server.environment(),
+            Service::Gcs(_) => {
+                vec![("GOOGLE_SERVICE_ACCOUNT".to_owned(), self.desk.path().join(KEY_FILE).display().to_string())]
+            }
             Service::Azure(azurite) => azurite.environment(),
         }
     }
@@ -108,6 +123,7 @@ impl Store {
                 path.display().to_string()
             }
             Service::S3(_) => format!("s3://{BUCKET}/{name}"),
+            Service::Gcs(_) => format!("gs://{BUCKET}/{name}"),
             Service::Azure(_) => format!("az://{BUCKET}/{name}"),
         })
     }
@@ -127,7 +143,7 @@ impl Store {
                 std::fs::write(&partial, body)?;
                 Ok(std::fs::rename(partial, path)?)
             }
-            Service::S3(server) => server.put(BUCKET, name, body),
+            Service::S3(server) | Service::Gcs(server) => server.put(BUCKET, name, body),
             Service::Azure(azurite) => azurite.put(name, body),
         }
     }
@@ -139,7 +155,7 @@ impl Store {
     pub fn files(&self, name: &str) -> Result<PathBuf> {
         match &self.service {
             Service::None => Ok(self.folder.path().join(name)),
-            Service::S3(_) => Ok(self.folder.path().join(BUCKET).join(name)),
+            Service::S3(_) | Service::Gcs(_) => Ok(self.folder.path().join(BUCKET).join(name)),
             Service::Azure(azurite) => {
                 let copy = self.folder.path().join("copies").join(name);
                 if copy.exists() {
