@@ -98,11 +98,17 @@ impl Store {
                 Received::Labels(chunk) => labels.extend(chunk),
             }
         }
+        let placed = self.labels.take_in(labels);
         for (key, changes) in &mut changes {
             self.labels.follow(*key, changes);
         }
-        for (key, change) in self.labels.take_in(labels) {
-            changes.entry(key).or_default().push(change);
+        for (key, change) in placed {
+            let changes = changes.entry(key).or_default();
+            // A label that moves between a conversation and none at all leaves the one and enters the other at once.
+            match change {
+                Change::Remove { .. } => changes.insert(0, change),
+                Change::Put(_) => changes.push(change),
+            }
         }
         let moved = AsOfMove { before_ms, after_ms: self.as_of.get() };
         let passed = moved.passed();

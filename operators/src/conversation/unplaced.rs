@@ -4,7 +4,7 @@
 //! conversations. The index only grows: a conversation that has lost a message keeps its labels, and they count for
 //! nothing there.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use compact_str::CompactString;
 use contactflow_schemas::event::{Body, ConversationKey, Event, mix};
@@ -30,6 +30,22 @@ pub(super) struct UnplacedLabels {
 /// Hash of a message id within its tenant, the same in every process.
 pub fn message_hash(tenant: Symbol, message_id: &str) -> u64 {
     mix(TextKey::of(message_id).0 as u64 ^ tenant.stable_hash())
+}
+
+fn identity_of(key: ConversationKey, change: &Change) -> Identity {
+    match change {
+        Change::Put(event) => (key.tenant, event.source, event.event_id.clone()),
+        Change::Remove { source, event_id, .. } => (key.tenant, *source, event_id.clone()),
+    }
+}
+
+/// The last change of each label.
+fn last_of_each(changes: Vec<(ConversationKey, Change)>) -> Vec<(ConversationKey, Change)> {
+    let mut known: HashSet<Identity> = HashSet::new();
+    let mut last: Vec<_> =
+        changes.into_iter().rev().filter(|(key, change)| known.insert(identity_of(*key, change))).collect();
+    last.reverse();
+    last
 }
 
 fn hash_of((message, _): &(MessageHash, ConversationKey)) -> u64 {
@@ -61,15 +77,13 @@ impl UnplacedLabels {
         !self.messages.is_empty() && self.messages.contains_key(&(tenant, event.source, event.event_id.clone()))
     }
 
-    /// Takes in changes of labels, in the order in which they came. Returns what they are to conversations here.
+    /// Takes in changes of labels, in the order in which they came. Returns what they come to for conversations here: of a
+    /// label at most a removal and then an insertion.
     pub(super) fn take_in(&mut self, changes: Vec<(ConversationKey, Change)>) -> Vec<(ConversationKey, Change)> {
-        let mut placed = Vec::new();
-        for (key, change) in changes {
-            let (source, event_id) = match &change {
-                Change::Put(event) => (event.source, event.event_id.clone()),
-                Change::Remove { source, event_id, .. } => (*source, event_id.clone()),
-            };
-            let identity = (key.tenant, source, event_id.clone());
+        let mut placed: Vec<(ConversationKey, Change)> = Vec::new();
+        for (key, change) in last_of_each(changes) {
+            let identity = identity_of(key, &change);
+            let (_, source, event_id) = identity.clone();
             if let Some(message) = self.messages.remove(&identity) {
                 self.forget(message, source, &event_id);
                 let remove = || Change::Remove { source, event_id: event_id.clone(), home: None };
