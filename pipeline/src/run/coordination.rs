@@ -149,7 +149,7 @@ impl<'a> Coordination<'a> {
         let (reports, decisions) = worker.dataflow_named::<u64, _, _>("coordination", |scope| {
             let (reports, stream) = scope.new_input();
             // An input alone keeps what it exchanges until its time moves on; an operator sends when it is done.
-            let stream = stream.map(|report| report);
+            let stream = stream.map(|report: Report| report);
             deliver(stream, Exchange::new(|_: &Report| 0), to_first, &reported);
             let (decisions, stream) = scope.new_input();
             deliver(stream.broadcast(), Pipeline, to_all, &decided);
