@@ -119,7 +119,7 @@ mod tests {
         let path = folder.path().join("rows.ndjson");
         std::fs::write(&path, "{\"text\":\"@ann mail a@b.com about order #99123\",\"label\":\"x\"}\n").expect("write");
         let rows = read_labelled(&path).expect("reads");
-        assert_eq!(rows[0].text, "@user mail [email] about order [order]");
+        assert_eq!(rows[0].text, "@user mail [email] about order #[order]");
     }
 
     #[test]
