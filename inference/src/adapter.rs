@@ -131,7 +131,7 @@ impl Adapter {
         }
     }
 
-    /// The adapter shipped with this crate for `language`, see `models/MODEL_CARD.md`; `None` if there is none.
+    /// The adapter shipped with this crate for `language`: none so far, see `models/MODEL_CARD.md`.
     ///
     /// # Errors
     /// LibTorch's, such as no memory.

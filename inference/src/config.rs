@@ -21,8 +21,8 @@ pub struct ModelConfig {
     pub encoder_dir: PathBuf,
     /// SHA-256 that `model.safetensors` must have, hexadecimal; unchecked if absent (the heads check their own encoder).
     pub encoder_sha256: Option<String>,
-    /// Corrections of the encoder's weights: `built-in` (where they are for this encoder), `none`, or the path of a file that
-    /// `contactflow adapt` wrote. Heads are for an encoder with its adapter: the built-in ones need the built-in one.
+    /// Corrections of the encoder's weights: `built-in` (where there are any for this encoder; none are shipped so far), `none`,
+    /// or the path of a file that `contactflow adapt` wrote. Heads are for an encoder with its adapter.
     pub adapter: AdapterSetting,
     /// Head files, at most one per head; each stands in for the built-in head of its name. Built-in heads that were
     /// trained on another encoder are left out, but a sentiment head there must be.

@@ -113,7 +113,7 @@ pub fn train_rows(
         lexical::fit(&training, &training_classes, &weights, &lexical).branch
     });
     progress(Progress::Baseline);
-    let baseline = baseline(&task, options)?;
+    let baseline = baseline(&task, options, &weights)?;
 
     let encoded = task.encoded(options);
     let features = Features::compute(

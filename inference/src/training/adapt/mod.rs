@@ -27,7 +27,7 @@ use crate::training::train::Task;
 use crate::training::{EpochFigures, Progress};
 use fit::{Fitting, TaskData, fit};
 
-/// What to adapt an encoder to and how. [`AdaptOptions::shipped`] gives those of the built-in adapter.
+/// What to adapt an encoder to and how. [`AdaptOptions::shipped`] gives usual ones.
 #[derive(Clone, Debug)]
 pub struct AdaptOptions {
     /// The encoders, the token limit and the batch size of encoding; adapters in it are not used.
@@ -75,7 +75,7 @@ impl Default for AdaptOptions {
 }
 
 impl AdaptOptions {
-    /// Those of the built-in adapter for `language`; tasks and output are left to fill in.
+    /// Usual ones for the encoder of `language`; tasks and output are left to fill in.
     pub fn shipped(language: Language) -> Self {
         let heads = TrainOptions::shipped(HeadName::Sentiment, language);
         Self {

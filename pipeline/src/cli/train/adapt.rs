@@ -29,16 +29,16 @@ pub(in crate::cli) struct AdaptArgs {
     /// Seed of the split, the initial weights and the order of batches
     #[arg(long, default_value_t = AdaptOptions::default().seed)]
     seed: u64,
-    /// Upper layers of the encoder that are corrected [default: the built-in adapter's]
+    /// Upper layers of the encoder that are corrected [default: 3]
     #[arg(long)]
     layers: Option<i64>,
-    /// Rank of the corrections [default: the built-in adapter's]
+    /// Rank of the corrections [default: 16]
     #[arg(long)]
     rank: Option<i64>,
-    /// Passes over the data [default: the built-in adapter's]
+    /// Passes over the data [default: 3]
     #[arg(long)]
     epochs: Option<u32>,
-    /// Peak learning rate of the corrections [default: the built-in adapter's]
+    /// Peak learning rate of the corrections [default: 0.0005]
     #[arg(long)]
     learning_rate: Option<f64>,
     /// Hugging Face folder of the encoder
