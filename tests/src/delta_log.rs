@@ -144,12 +144,16 @@ fn checkpoint_paths(path: &Path) -> Result<Vec<String>> {
     Ok(paths)
 }
 
-/// The logs of all tables below a root.
+/// The logs of all tables below a root; none before there is one.
 ///
 /// # Errors
 /// As [`DeltaLog::read`].
 pub fn logs(root: &Path) -> Result<Vec<DeltaLog>> {
     let mut found = Vec::new();
+    // Nothing was written yet.
+    if !root.exists() {
+        return Ok(found);
+    }
     for entry in fs::read_dir(root).with_context(|| format!("cannot list {}", root.display()))? {
         found.extend(DeltaLog::read(&entry?.path())?);
     }
