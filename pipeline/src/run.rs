@@ -10,6 +10,7 @@ mod erase;
 mod files;
 mod inspect;
 mod member;
+mod resume;
 mod round;
 mod scan;
 mod sealing;
@@ -24,7 +25,8 @@ use contactflow_operators::infer::Backlog;
 use timely::worker::Worker;
 
 use self::cluster::{Connections, Ready, Start};
-use self::shared::{Again, Resume, Shared};
+use self::resume::{Again, Before, Resume};
+use self::shared::Shared;
 use crate::ingest::{IngestProgress, ReadError};
 use crate::job::{Devices, JobContext};
 use crate::seal::{Sealed, SealedIndex, Unsealing};
@@ -290,7 +292,7 @@ fn work_until_done(
     });
     // What other settings have sealed has to be computed anew.
     let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };
-    let mut before = shared::Before::default();
+    let mut before = Before::default();
     loop {
         let resume = loop {
             let resume = match settings.keep_state {

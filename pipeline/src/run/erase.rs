@@ -18,8 +18,9 @@ use contactflow_schemas::reject::RejectedRow;
 use contactflow_schemas::symbol::Symbol;
 use serde::Serialize;
 
+use super::resume::{Before, Resume};
 use super::scan::{Scan, scan};
-use super::shared::{Before, Resume, Shared, Target, writer_id};
+use super::shared::{Shared, Target, writer_id};
 use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::{JobContext, Sequences};

@@ -6,7 +6,8 @@ use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::date_string;
 use serde::Serialize;
 
-use super::shared::{Before, Resume, Shared, Target};
+use super::resume::{Before, Resume};
+use super::shared::{Shared, Target};
 use super::{JobError, Mode, RunSummary, Stop, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;

@@ -8,7 +8,8 @@ use contactflow_operators::causes::Causes;
 use contactflow_schemas::symbol::Symbol;
 
 use super::cluster::{Connections, Ready, Start, Told};
-use super::shared::{Before, Elsewhere, Resume, Shared, Stop, Target};
+use super::resume::{Before, Resume};
+use super::shared::{Elsewhere, Shared, Stop, Target};
 use super::{JobError, Mode, RunSummary, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::{Devices, JobContext};

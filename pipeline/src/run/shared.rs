@@ -10,6 +10,7 @@ use contactflow_schemas::clock::TimeMs;
 use super::cluster::{Connections, Told};
 use super::coordination::{Counted, Report};
 use super::files::FilePlanner;
+use super::resume::{Again, Before, Resume};
 use super::sealing::{Draft, program};
 use super::{JobError, Mode, RunSummary};
 use crate::ingest::FileAssignment;
@@ -17,10 +18,10 @@ use crate::job::JobContext;
 use crate::seal::Horizon;
 use crate::settings::JobSettings;
 use crate::sink::{
-    CommitInput, CommitSummary, Committer, HandedOver, Inspection, Inspector, Manifest, Objects, PartitionWriter,
-    PublishedSettings, SourceFile,
+    CommitInput, CommitSummary, Committer, HandedOver, Inspection, Inspector, Objects, PartitionWriter,
+    PublishedSettings,
 };
-use crate::state::{NewState, STATE, StateFile, StateJournal, StateKind, StateLedger, merge};
+use crate::state::{NewState, STATE, StateFile, StateJournal, StateLedger, merge};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -69,61 +70,6 @@ impl Target {
     }
 }
 
-/// What a run goes on from.
-#[derive(Default)]
-pub(super) struct Resume {
-    /// The state; its open files are taken in before the first round.
-    pub(super) state: Vec<StateFile>,
-    /// Where the days end of which not everything is taken in.
-    pub(super) horizon: Option<Horizon>,
-    /// Source files that are read.
-    pub(super) read: Vec<SourceFile>,
-    /// State files that the first commit makes superfluous.
-    pub(super) superseded: Vec<String>,
-    /// Texts that wait for a model go on waiting: this run asks none.
-    pub(super) keeps_texts: bool,
-}
-
-impl Resume {
-    /// From the last commit. What was read without keeping state has to be read again; what the model said holds all the
-    /// same.
-    pub(super) fn of(previous: Option<&Manifest>, keep_state: bool, model_id: &str) -> Self {
-        let Some((previous, state)) = previous.and_then(|previous| Some((previous, previous.state.as_ref()?))) else {
-            return Self::default();
-        };
-        let is_wanted = |file: &&StateFile| keep_state || file.kind.is_of_a_model();
-        Self {
-            state: state.iter().filter(is_wanted).cloned().collect(),
-            read: if keep_state { previous.sources.clone() } else { Vec::new() },
-            keeps_texts: model_id.is_empty(),
-            ..Self::default()
-        }
-        .unsealed_after(i32::MIN)
-    }
-
-    /// The same with the seals that froze days up to `frozen_day` at most; what is behind the others is taken in.
-    pub(super) fn unsealed_after(mut self, frozen_day: i32) -> Self {
-        for file in &mut self.state {
-            file.sealed_before_day = file.sealed_before_day.filter(|day| *day <= frozen_day);
-        }
-        let (marks, state): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state)
-            .into_iter()
-            .partition(|file| file.kind == StateKind::Seals && file.sealed_before_day.is_none());
-        self.state = state;
-        self.superseded.extend(marks.into_iter().map(|file| file.path));
-        let days = self.state.iter().filter_map(|file| file.sealed_before_day);
-        self.horizon = days.max().map(|frozen_day| Horizon { frozen_day });
-        self
-    }
-
-    /// From the last commit, with what was sealed up to `frozen_day` still sealed.
-    pub(super) fn sealed(previous: Option<&Manifest>, model_id: &str, frozen_day: i32) -> Self {
-        let resume = Self::of(previous, true, model_id);
-        let state = previous.and_then(|previous| previous.state.clone()).unwrap_or_default();
-        Self { state, superseded: Vec::new(), ..resume }.unsealed_after(frozen_day)
-    }
-}
-
 /// State of the rounds, owned by whoever holds the lock.
 pub(super) struct Ledger {
     pub(super) target: Target,
@@ -145,27 +91,6 @@ pub(super) struct Ledger {
     read: BTreeMap<String, u64>,
     /// What other processes have read.
     read_elsewhere: BTreeMap<usize, Counted>,
-}
-
-/// Why the workers start again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
-    /// A commit has sealed something, which is to leave memory.
-    Sealed,
-    /// Something sealed changes: nothing may be frozen from this day on.
-    Unsealed(i32),
-}
-
-/// What earlier starts of the workers of a run leave to the next.
-#[derive(Clone, Default)]
-pub(super) struct Before {
-    pub(super) starts: u32,
-    sealed_until: Option<Horizon>,
-    commits: u64,
-    last_commit: Option<CommitSummary>,
-    pub(super) counted: [u64; 2],
-    /// Files that were seen: what did not change since need not be looked at twice again.
-    seen: BTreeMap<String, String>,
 }
 
 /// Shared by the workers of one process.
