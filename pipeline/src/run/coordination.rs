@@ -167,7 +167,7 @@ impl<'a> Coordination<'a> {
 
     /// This is the first worker of its process.
     pub(super) fn is_first(&self) -> bool {
-        self.worker % self.shared.settings.workers == 0
+        self.worker.is_multiple_of(self.shared.settings.workers)
     }
 
     /// Tells worker 0.

@@ -207,11 +207,10 @@ pub fn erasure_requests(output: &str) -> Result<Vec<ErasureRequest>, JobError> {
     let previous = crate::sink::last_commit(&root, &url)?.ok_or_else(|| JobError::NoCommit { root: url.clone() })?;
     let state = previous.state.ok_or(JobError::NoState { root: url })?;
     let mut asked: HashSet<EventKey> = HashSet::new();
-    read_rows(&root, &state, StateKind::Deliveries, |row: Incoming| match row {
-        Incoming::Delivery(Delivery { key, statement: Statement::ErasureRequested { .. }, .. }) => {
-            _ = asked.insert(key)
+    read_rows(&root, &state, StateKind::Deliveries, |row: Incoming| {
+        if let Incoming::Delivery(Delivery { key, statement: Statement::ErasureRequested { .. }, .. }) = row {
+            asked.insert(key);
         }
-        _ => {}
     })?;
     // The greatest version of each identity stands; at equal versions a retraction does.
     let mut standing: HashMap<EventKey, (i64, bool, Option<ErasureRequest>)> = HashMap::new();
