@@ -1,10 +1,14 @@
 //! The scenarios on the oracle: the hand-worked cells check the oracle before it checks anything else.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
+use contactflow_schemas::catalogue::CATALOGUE;
 use contactflow_tests::memory::{Judge, MemoryOptions, tables_judged};
 use contactflow_tests::model::{Cell, Table, Tables};
 use contactflow_tests::oracle::{Oracle, Quality};
 use contactflow_tests::scenario::{Scenario, folder, load_all};
+use serde_json::Value;
 use std::sync::Arc;
 
 fn by_oracle(scenario: &Scenario) -> Result<Tables> {
@@ -21,6 +25,27 @@ fn every_scenario_holds_for_the_oracle() -> Result<()> {
         wrong.extend(found.into_iter().map(|line| format!("{}: {line}", scenario.name)));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    Ok(())
+}
+
+/// Every KPI has a cell worked out by hand that tells something: a declaration without one is an untested promise.
+#[test]
+fn every_kpi_has_a_worked_example() -> Result<()> {
+    let mut telling = BTreeSet::new();
+    for entry in std::fs::read_dir(folder())? {
+        let path = entry?.path();
+        if !path.to_string_lossy().ends_with(".expected.json") {
+            continue;
+        }
+        let expected: Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        for columns in expected["rows"].as_array().into_iter().flatten().filter_map(|row| row["columns"].as_object()) {
+            let tells = |value: &Value| value.as_f64().is_some_and(|number| number != 0.0);
+            telling.extend(columns.iter().filter(|(_, value)| tells(value)).map(|(name, _)| name.clone()));
+        }
+    }
+    let has_example = |stem: &str| telling.iter().any(|column| column.starts_with(stem));
+    let without: Vec<&str> = CATALOGUE.iter().map(|kpi| kpi.name).filter(|stem| !has_example(stem)).collect();
+    assert!(without.is_empty(), "no scenario expects {without:?}");
     Ok(())
 }
 
