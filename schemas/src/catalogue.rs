@@ -80,7 +80,11 @@ macro_rules! catalogue {
         pub mod kpi {
             use crate::tally::KpiId;
 
-            #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+            #[allow(
+                non_camel_case_types,
+                clippy::upper_case_acronyms,
+                reason = "the variants only count the constants of the same name"
+            )]
             enum Position { $($id),+ }
 
             $(#[doc = $summary] pub const $id: KpiId = Position::$id as KpiId;)+
