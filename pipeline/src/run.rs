@@ -15,21 +15,19 @@ mod round;
 mod scan;
 mod sealing;
 mod shared;
+mod starts;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use contactflow_inference::{DevicePool, InferenceError, Placement};
 use contactflow_operators::causes::Causes;
-use contactflow_operators::infer::Backlog;
 use timely::worker::Worker;
 
-use self::cluster::{Connections, Ready, Start};
-use self::resume::{Again, Before, Resume};
-use self::shared::Shared;
+use self::cluster::{Connections, Ready};
+use self::starts::Run;
 use crate::ingest::{IngestProgress, ReadError};
 use crate::job::{Devices, JobContext};
-use crate::seal::{Sealed, SealedIndex, Unsealing};
 use crate::settings::{InferenceSettings, JobSettings, SettingsError};
 use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
 use crate::state::{self, StateError};
@@ -197,7 +195,9 @@ pub fn run_with(
         return member::run(settings, mode, progress, stop, start_devices, connections);
     }
     match prepare(settings, progress, start_devices, connections.as_mut()) {
-        Ok((context, committer)) => work_until_done(settings, mode, context, committer, connections, stop),
+        Ok((context, committer)) => {
+            starts::work_until_done(Run::new(settings, mode, context, stop), committer, connections)
+        }
         Err(error) => {
             connections.into_iter().for_each(|connections| connections.give_up(&error));
             Err(error)
@@ -253,90 +253,6 @@ fn prepare(
         }
     }
     Ok((context, committer))
-}
-
-/// Lets the members begin.
-fn start_members(connections: &mut Connections, committer: &Committer, resume: &Resume) -> Result<(), JobError> {
-    let previous = committer.previous();
-    let sources = previous.map_or(&[][..], |previous| &previous.sources);
-    let start = Ok(Start {
-        generation: committer.generation(),
-        as_of_ms: previous.and_then(|previous| previous.as_of_ms),
-        state: resume.state.clone(),
-        files: sources.iter().map(|source| source.name.clone()).collect(),
-        known: committer.writer().known(),
-    });
-    for process in connections.others() {
-        connections.tell(process, &start)?;
-    }
-    Ok(())
-}
-
-/// Starts the workers, and starts them again when a seal was made or has to be opened.
-fn work_until_done(
-    settings: &JobSettings,
-    mode: Mode,
-    context: JobContext,
-    mut committer: Committer,
-    mut connections: Option<Connections>,
-    stop: &Stop,
-) -> Result<RunSummary, JobError> {
-    let started = Instant::now();
-    let objects = Arc::clone(&context.ingest.objects);
-    let progress = Arc::clone(&context.ingest.progress);
-    let is_same = committer.previous().is_some_and(|previous| {
-        // Sealing is for one process: several take everything in.
-        connections.is_none()
-            && settings.keep_state
-            && previous.settings.as_ref() == Some(&shared::published_settings(settings, &context))
-    });
-    // What other settings have sealed has to be computed anew.
-    let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };
-    let mut before = Before::default();
-    loop {
-        let resume = loop {
-            let resume = match settings.keep_state {
-                true => Resume::sealed(committer.previous(), &context.model_id, sealed_until),
-                false => Resume::of(committer.previous(), false, &context.model_id),
-            };
-            committer.freeze(resume.horizon.map(|horizon| horizon.frozen_day));
-            if committer.has_frozen_files() {
-                break resume;
-            }
-            tracing::warn!("a file of a sealed day is not as the last commit wrote it; it is computed anew");
-            sealed_until = i32::MIN;
-        };
-        let index = Arc::new(SealedIndex::read(&*objects, &resume.state)?);
-        let sealed = Sealed { horizon: resume.horizon, index, unsealing: Unsealing::default() };
-        let context = JobContext { backlog: Backlog::default(), ..context.clone() }.with_sealed(sealed);
-        if let Some(connections) = &mut connections {
-            start_members(connections, &committer, &resume)?;
-        }
-        let target = shared::Target::Commit(Box::new(committer));
-        let shared = Shared::new(settings, mode, context, target, resume, before, stop.clone());
-        let shared = Arc::new(shared.connected(connections.take()));
-        start_workers(&shared)?;
-        let again = shared.again().filter(|(again, _)| match again {
-            Again::Sealed => mode == Mode::Follow && !stop.is_requested(),
-            Again::Unsealed(_) => true,
-        });
-        let Some((again, next)) = again else { return shared.summary(started.elapsed()) };
-        let shared = Arc::into_inner(shared).and_then(Shared::into_committer);
-        committer = shared.ok_or_else(|| JobError::Workers("a worker outlived its dataflow".to_owned()))?;
-        committer.start_again();
-        let live = committer.previous().and_then(|previous| previous.state.as_deref()).unwrap_or_default();
-        state::delete_orphans(&objects, live)?;
-        sealed_until = match again {
-            Again::Sealed => i32::MAX,
-            Again::Unsealed(day) => {
-                tracing::info!("something sealed changes: the round starts again with it in memory");
-                day
-            }
-        };
-        before = next;
-        let sources = committer.previous().map_or(&[][..], |previous| &previous.sources);
-        progress.resume(before.counted, &sources.iter().map(|source| source.name.as_str()).collect());
-    }
 }
 
 /// Clears what an unfinished commit of an earlier run left. A run that keeps no state must read all that there is, and takes the

@@ -23,6 +23,7 @@ use contactflow_schemas::clock::{DAY_MS, TimeMs};
 use contactflow_schemas::event::{Body, ConversationKey, EventKey, Statement, mix};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::windows::{Window, Windows};
+use serde::{Deserialize, Serialize};
 
 use crate::sink::Objects;
 use crate::state::{SegmentReader, StateError, StateFile, StateKind};
@@ -32,7 +33,7 @@ use crate::state::{SegmentReader, StateError, StateFile, StateKind};
 pub const LOOKBACK_DAYS: i32 = 12 * 7 + 1;
 
 /// Until when days are sealed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Horizon {
     /// Partitions of earlier days are frozen; the first day of a week, in the zone of the windows, days since 1970-01-01.
     pub frozen_day: i32,

@@ -52,13 +52,10 @@ impl DeltaLog {
         numbers.sort_unstable();
         ensure!(numbers.iter().copied().eq(0..numbers.len()), "{}: versions {numbers:?}", log.display());
         let mut versions: Vec<Version> = Vec::new();
-        // The row of a commit may be lost to a kill and is then written by the next start, which may have touched the log before.
-        let lags = folder.ends_with("commits");
         for number in numbers {
             let name = log.join(format!("{number:020}.json"));
             let next = versions.last().cloned().unwrap_or_default();
-            versions
-                .push(next.followed_by(&fs::read_to_string(&name)?, lags).with_context(|| name.display().to_string())?);
+            versions.push(next.followed_by(&fs::read_to_string(&name)?).with_context(|| name.display().to_string())?);
         }
         for number in checkpoints {
             let name = log.join(format!("{number:020}.checkpoint.parquet"));
@@ -107,7 +104,7 @@ impl DeltaLog {
 }
 
 impl Version {
-    fn followed_by(mut self, actions: &str, lags: bool) -> Result<Self> {
+    fn followed_by(mut self, actions: &str) -> Result<Self> {
         let actions = actions.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
         let path = |action: &Value| -> Result<String> {
             let path = action["path"].as_str().context("a file has a path")?;
@@ -121,8 +118,8 @@ impl Version {
             }
             if let Some(txn) = action.get("txn") {
                 let commit = txn["version"].as_i64();
-                ensure!(lags || commit >= self.commit, "commit {commit:?} after {:?}", self.commit);
-                self.commit = commit.max(self.commit);
+                ensure!(commit >= self.commit, "commit {commit:?} after {:?}", self.commit);
+                self.commit = commit;
             }
         }
         for add in actions.iter().filter_map(|action| action.get("add")) {

@@ -85,13 +85,14 @@ impl Job {
         let settings = store.desk().join(format!("{}.toml", tables.replace('/', "-")));
         let epoch_rows = options.epoch_rows.map_or_else(String::new, |rows| format!("epoch_rows = {rows}\n"));
         let text = format!(
-            "inputs = [{:?}]\noutput = {:?}\nlayout = {:?}\nretention_seconds = {}\npoll_interval_ms = 20\nkpi_tables = {:?}\n{epoch_rows}\
+            "inputs = [{:?}]\noutput = {:?}\nlayout = {:?}\nretention_seconds = {}\npoll_interval_ms = 20\nkpi_tables = {:?}\nseal_after_days = {}\n{epoch_rows}\
              [kpi]\ntime_zone = {:?}\n[inference]\nenabled = false\n[cluster]\nconnect_timeout_seconds = 10\n",
             store.url(events)?,
             store.url(tables)?,
             options.layout.name(),
             options.retention_seconds,
             options.kpi_tables,
+            options.seal_after_days,
             options.time_zone,
         );
         std::fs::write(&settings, text)?;

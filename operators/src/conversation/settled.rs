@@ -7,13 +7,14 @@ use std::collections::{BTreeMap, HashSet};
 use contactflow_schemas::clock::{DAY_MS, TimeMs};
 use contactflow_schemas::event::{Body, ConversationKey, Event};
 use contactflow_schemas::prediction::TextKey;
+use serde::{Deserialize, Serialize};
 
 use super::store::Store;
 use super::unplaced::message_hash;
 use super::view::View;
 
 /// A conversation that is over.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
     /// Which one.
     pub conversation: ConversationKey,

@@ -1,17 +1,19 @@
 //! How the workers of a job, of one process or of many, keep step: a second, small dataflow beside that of the job.
 //!
 //! Every worker has an input for what it [reports](Report) to worker 0, and one for [decisions](Decision), which worker 0 makes and
-//! all hear. The time of both is the number of the *meeting*: a worker that has said what it has to say moves its inputs on, and
-//! when the frontier has passed a meeting, everybody has, and everything said has arrived. Between meetings the workers go on
-//! stepping, so that nobody's progress waits for another's work.
+//! all hear. The time of the reports is the number of the *meeting*: a worker that has said what it has to say moves its input on,
+//! and when the frontier has passed a meeting, everybody has, and everything said has arrived. The time of the decisions
+//! counts [announcements](Announcement) alike, for which all wait. Meanwhile the workers go on stepping, so that nobody's
+//! progress waits for another's work.
 //!
 //! What concerns a process and not a worker (errors, the wish to stop, texts that wait) is reported by its *first worker*.
 //!
 //! A worker that [has failed](Shared::has_failed) attends no further meeting, so no meeting is held without all. It waits until
-//! worker 0 has told everybody of the failure, and then closes its inputs like everybody else.
+//! worker 0 has told everybody of the failure, and then closes its inputs like everybody else. What is sealed and has to be
+//! opened ends the work of the workers in the same way; they are started again.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -29,6 +31,7 @@ use timely::dataflow::{InputHandle, Stream};
 use timely::worker::Worker;
 
 use super::cluster::Told;
+use super::sealing::{Finding, Question};
 use super::shared::Shared;
 use crate::ingest::IngestProgress;
 use crate::sink::HandedOver;
@@ -58,10 +61,14 @@ pub(super) enum Report {
     Read { process: usize, files: Vec<(String, u64)>, counted: Counted },
     /// How many texts wait in a process.
     Waiting { process: usize, texts: usize },
+    /// What a worker found that may be sealed.
+    Sealing(Finding),
     /// The job is to end after this round.
     Stop,
-    /// A process cannot go on; without an error it asks to start again.
-    Failed(Option<Told>),
+    /// A process cannot go on.
+    Failed(Told),
+    /// What a process has read changes what is sealed: nothing may be frozen after this day.
+    Unseal(i32),
 }
 
 /// Rows that a process has read.
@@ -91,18 +98,42 @@ impl Counted {
 
 /// What worker 0 tells all.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) enum Decision {
+enum Decision {
+    /// What all wait for.
+    Announced(Announcement),
+    /// How many texts wait, by process.
+    Waiting(Vec<usize>),
+    /// Nobody goes on.
+    Failed(Told),
+    /// All start again, with nothing frozen after this day.
+    Unseal(i32),
+}
+
+/// A decision for which all wait.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum Announcement {
     /// A round is over.
     Round {
         /// It was committed, with this as_of.
         committed: Option<Option<TimeMs>>,
-        /// It was the last.
-        is_last: bool,
+        /// What comes after it.
+        next: Next,
     },
-    /// How many texts wait, by process.
-    Waiting(Vec<usize>),
-    /// Nobody goes on.
-    Failed(Option<Told>),
+    /// What has to be known to seal; none when nothing is to be sealed.
+    Sealing(Option<Question>),
+}
+
+/// What comes after a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Next {
+    /// Another round.
+    Round,
+    /// The inputs are closed, and what the model still has to say is waited for; then comes the last round.
+    Drain,
+    /// The workers start again, since what was sealed is to leave memory.
+    Restart,
+    /// The job is over.
+    End,
 }
 
 type Inbox<M> = Rc<RefCell<Vec<M>>>;
@@ -113,16 +144,17 @@ pub(super) struct Coordination<'a> {
     shared: &'a Shared,
     worker: usize,
     meeting: u64,
+    announcements: u64,
     reports: Sender<Report>,
     /// Passes a meeting when worker 0 has every report of it.
     reported: Handle<u64>,
     received: Inbox<Report>,
     decisions: Sender<Decision>,
-    /// Passes a meeting when every worker has heard its decisions.
+    /// Passes an announcement when every worker has heard it.
     decided: Handle<u64>,
     heard: Inbox<Decision>,
-    /// The decision on a round that was not asked for yet.
-    round: Option<(Option<Option<TimeMs>>, bool)>,
+    /// Those that were not waited for yet: worker 0 may be ahead.
+    announced: VecDeque<Announcement>,
     told: Sayings,
 }
 
@@ -156,8 +188,21 @@ impl<'a> Coordination<'a> {
             (reports, decisions)
         });
         let told = Sayings { waiting_of_all: vec![0; shared.processes()], ..Sayings::default() };
-        let (worker, meeting, round) = (worker.index(), 0, None);
-        Self { shared, worker, meeting, reports, reported, received, decisions, decided, heard, round, told }
+        let (worker, meeting, announcements, announced) = (worker.index(), 0, 0, VecDeque::new());
+        Self {
+            shared,
+            worker,
+            meeting,
+            announcements,
+            reports,
+            reported,
+            received,
+            decisions,
+            decided,
+            heard,
+            announced,
+            told,
+        }
     }
 
     /// This is worker 0.
@@ -205,21 +250,18 @@ impl<'a> Coordination<'a> {
         !self.reported.less_than(&meeting)
     }
 
-    /// Waits for what worker 0 decides on a round; it passes its `decision`. None when somebody has failed.
-    pub(super) fn round(
-        &mut self,
-        worker: &mut Worker,
-        decision: Option<Decision>,
-    ) -> Option<(Option<Option<TimeMs>>, bool)> {
-        if let Some(decision) = decision {
-            self.decide(decision);
+    /// Waits for what worker 0 announces; it passes the `announcement`, and the others none. None when somebody has failed.
+    pub(super) fn announce(&mut self, worker: &mut Worker, announcement: Option<Announcement>) -> Option<Announcement> {
+        if let Some(announcement) = announcement {
+            self.decide(Decision::Announced(announcement));
         }
-        let meeting = self.meeting;
-        self.decisions.advance_to(meeting);
+        self.announcements += 1;
+        let announcements = self.announcements;
+        self.decisions.advance_to(announcements);
         let decided = self.decided.clone();
-        self.step_while(worker, || decided.less_than(&meeting));
+        self.step_while(worker, || decided.less_than(&announcements));
         self.exchange();
-        self.round.take()
+        self.announced.pop_front()
     }
 
     /// Reports what the process has read, and why published values change.
@@ -259,16 +301,18 @@ impl<'a> Coordination<'a> {
 
     fn hear(&mut self, decision: Decision) {
         match decision {
-            Decision::Round { committed, is_last } => self.round = Some((committed, is_last)),
+            Decision::Announced(announcement) => self.announced.push_back(announcement),
             Decision::Waiting(texts) => {
                 let others = texts.iter().enumerate().filter(|(process, _)| *process != self.shared.process());
                 self.shared.context.backlog.set_elsewhere(others.map(|(_, texts)| texts).sum());
             }
             Decision::Failed(told) => {
                 self.told.failure_heard = true;
-                if let Some(told) = told {
-                    self.shared.fail(told.into());
-                }
+                self.shared.fail(told.into());
+            }
+            Decision::Unseal(day) => {
+                self.told.failure_heard = true;
+                self.shared.start_unsealed(day);
             }
         }
     }
@@ -277,7 +321,10 @@ impl<'a> Coordination<'a> {
         let shared = self.shared;
         if shared.has_failed() && !self.told.failed {
             self.told.failed = true;
-            self.report(Report::Failed(shared.told()));
+            let unsealing = shared.context.sealed.unsealing.asked();
+            let report = shared.told().map(Report::Failed).or(unsealing.map(Report::Unseal));
+            // Who fails because it was told to has nothing to say.
+            report.into_iter().for_each(|report| self.report(report));
         }
         if shared.stop.is_requested() && !self.told.stop {
             self.told.stop = true;
@@ -297,12 +344,16 @@ impl<'a> Coordination<'a> {
                 self.told.waiting_of_all[process] = texts;
                 self.decide(Decision::Waiting(self.told.waiting_of_all.clone()));
             }
-            Report::Failed(told) => {
-                if !std::mem::replace(&mut self.told.failed_to_all, true) {
-                    self.decide(Decision::Failed(told));
-                }
-            }
+            Report::Failed(told) => self.end_work(Decision::Failed(told)),
+            Report::Unseal(day) => self.end_work(Decision::Unseal(day)),
             report => self.shared.receive(report),
+        }
+    }
+
+    /// Says that nobody goes on, and why; the first reason counts.
+    fn end_work(&mut self, decision: Decision) {
+        if !std::mem::replace(&mut self.told.failed_to_all, true) {
+            self.decide(decision);
         }
     }
 }

@@ -111,9 +111,8 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let published = previous.settings.unwrap_or_default();
     (context.model_id, context.with_quality) = (published.model_id, published.with_quality);
     let superseded = gone(&state, &edited);
-    let resume = Resume { state: edited, horizon: None, read: previous.sources, superseded, keeps_texts: true };
     // What is sealed may hold the contact too.
-    let resume = resume.unsealed_after(i32::MIN);
+    let resume = Resume::edited(edited, previous.sources, superseded);
     let target = Target::Commit(Box::new(committer));
     let shared =
         Arc::new(Shared::new(&settings, Mode::Once, context, target, resume, Before::default(), Stop::default()));
@@ -148,8 +147,7 @@ fn sequences(
     let sequences = Sequences::default();
     context.sequences = Some(Arc::clone(&sequences));
     let read = previous.sources.clone();
-    let resume = Resume { state, horizon: None, read, superseded: Vec::new(), keeps_texts: true };
-    let resume = resume.unsealed_after(i32::MIN);
+    let resume = Resume::edited(state, read, Vec::new());
     let target = Target::Compare(Box::new(inspector));
     let shared =
         Arc::new(Shared::new(settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));

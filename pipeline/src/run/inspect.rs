@@ -52,7 +52,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     let inspector = Inspector::new(Arc::clone(&objects), manifest, causes.clone(), windows);
     let mut context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
     (context.model_id, context.with_quality) = (model_id, with_quality);
-    let resume = Resume::of(Some(inspector.manifest()), keep_state, "");
+    let resume = Resume::of(Some(inspector.manifest()), keep_state, "", i32::MIN);
     let target = Target::Compare(Box::new(inspector));
     let shared =
         Arc::new(Shared::new(&settings, Mode::Compare, context, target, resume, Before::default(), Stop::default()));

@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Instant;
 
 use contactflow_operators::causes::Causes;
 use contactflow_schemas::symbol::Symbol;
+use serde::Serialize;
 
 use super::cluster::{Connections, Ready, Start, Told};
-use super::resume::{Before, Resume};
-use super::shared::{Elsewhere, Shared, Stop, Target};
-use super::{JobError, Mode, RunSummary, open_inputs, start_workers};
+use super::resume::Resume;
+use super::shared::{Elsewhere, Stop, Target};
+use super::starts::{Ended, Run};
+use super::{JobError, Mode, RunSummary, open_inputs};
 use crate::ingest::IngestProgress;
 use crate::job::{Devices, JobContext};
 use crate::settings::JobSettings;
@@ -26,29 +27,52 @@ pub(super) fn run(
     start_devices: impl FnOnce(&JobSettings) -> Result<Option<Devices>, JobError>,
     mut connections: Connections,
 ) -> Result<RunSummary, JobError> {
-    let (context, files) = match prepare(settings, progress, start_devices) {
-        Ok(prepared) => prepared,
-        Err(error) => {
-            // If process 0 is gone, this error says more than that.
-            let _ = connections.tell::<()>(0, &Err(Told::of(settings.cluster.process, &error)));
-            return Err(error);
-        }
+    let process = settings.cluster.process;
+    let ready = |(context, files): &(JobContext, usize)| Ready {
+        model_id: context.model_id.clone(),
+        with_quality: context.with_quality,
+        files: *files,
     };
-    let ready = Ready { model_id: context.model_id.clone(), with_quality: context.with_quality, files };
-    connections.tell(0, &Ok(ready))?;
-    let Start { generation, as_of_ms, state, files, known } = connections.hear(0)?;
-    if settings.restatements {
-        let files: HashSet<Symbol> = files.iter().map(|file| Symbol::new(file)).collect();
-        context.causes.published(as_of_ms, files);
+    let prepared = prepare(settings, progress, start_devices);
+    let (context, _) = said(process, &mut connections, prepared, ready)?;
+    let mut run = Run::new(settings, mode, context, stop);
+    loop {
+        let Start { generation, as_of_ms, state, files, known } = connections.hear(0)?;
+        run.go_back(files.iter().map(String::as_str));
+        if settings.restatements {
+            let files: HashSet<Symbol> = files.iter().map(|file| Symbol::new(file)).collect();
+            run.context.causes.published(as_of_ms, files);
+        }
+        let resume = Resume::elsewhere(state);
+        let sealed = resume.sealed(&*run.context.ingest.objects).map_err(JobError::from);
+        let sealed = said(process, &mut connections, sealed, |_| ())?;
+        let writer = PartitionWriter::new(settings.layout, known);
+        let target = Target::Elsewhere(Elsewhere { generation, as_of_ms, writer, promised: Vec::new() });
+        match run.start(target, resume, sealed, Some(connections))? {
+            Ended::Over(summary) => return Ok(*summary),
+            Ended::Again(..) => {
+                let open = run.reconnect()?;
+                connections = open.unwrap_or_else(|| unreachable!("a member is one of several processes"));
+            }
+        }
     }
-    let writer = PartitionWriter::new(settings.layout, known);
-    let target = Target::Elsewhere(Elsewhere { generation, as_of_ms, writer, promised: Vec::new() });
-    let resume = Resume { state, ..Resume::default() };
-    let started = Instant::now();
-    let shared = Shared::new(settings, mode, context, target, resume, Before::default(), stop.clone());
-    let shared = Arc::new(shared.connected(Some(connections)));
-    start_workers(&shared)?;
-    shared.summary(started.elapsed())
+}
+
+/// Tells process 0 that something is done, or why it is not.
+fn said<T, M: Serialize>(
+    process: usize,
+    connections: &mut Connections,
+    done: Result<T, JobError>,
+    message: impl FnOnce(&T) -> M,
+) -> Result<T, JobError> {
+    let told = match &done {
+        Ok(done) => connections.tell(0, &Ok(message(done))),
+        Err(error) => connections.tell::<M>(0, &Err(Told::of(process, error))),
+    };
+    // If process 0 is gone, an error of this one says more than that.
+    let done = done?;
+    told?;
+    Ok(done)
 }
 
 fn prepare(

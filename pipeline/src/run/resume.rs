@@ -1,18 +1,17 @@
 //! What a run, or another start of its workers, goes on from.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use crate::seal::Horizon;
-use crate::sink::{CommitSummary, Manifest, SourceFile};
-use crate::state::{StateFile, StateKind};
+use crate::seal::{Horizon, Sealed, SealedIndex, Unsealing};
+use crate::sink::{CommitSummary, Manifest, Objects, SourceFile};
+use crate::state::{StateError, StateFile, StateKind};
 
 /// What a run goes on from.
 #[derive(Default)]
 pub(super) struct Resume {
     /// The state; its open files are taken in before the first round.
     pub(super) state: Vec<StateFile>,
-    /// Where the days end of which not everything is taken in.
-    pub(super) horizon: Option<Horizon>,
     /// Source files that are read.
     pub(super) read: Vec<SourceFile>,
     /// State files that the first commit makes superfluous.
@@ -22,9 +21,9 @@ pub(super) struct Resume {
 }
 
 impl Resume {
-    /// From the last commit. What was read without keeping state has to be read again; what the model said holds all the
-    /// same.
-    pub(super) fn of(previous: Option<&Manifest>, keep_state: bool, model_id: &str) -> Self {
+    /// From the last commit, with what was sealed up to `frozen_day` still sealed. What was read without keeping state has to be
+    /// read again; what the model said holds all the same.
+    pub(super) fn of(previous: Option<&Manifest>, keep_state: bool, model_id: &str, frozen_day: i32) -> Self {
         let Some((previous, state)) = previous.and_then(|previous| Some((previous, previous.state.as_ref()?))) else {
             return Self::default();
         };
@@ -35,11 +34,36 @@ impl Resume {
             keeps_texts: model_id.is_empty(),
             ..Self::default()
         }
-        .unsealed_after(i32::MIN)
+        .unsealed_after(frozen_day)
+    }
+
+    /// From an edited state, with nothing sealed.
+    pub(super) fn edited(state: Vec<StateFile>, read: Vec<SourceFile>, superseded: Vec<String>) -> Self {
+        Self { state, read, superseded, keeps_texts: true }.unsealed_after(i32::MIN)
+    }
+
+    /// From what another process says that this one goes on from.
+    pub(super) fn elsewhere(state: Vec<StateFile>) -> Self {
+        Self { state, ..Self::default() }
+    }
+
+    /// Where the days end of which not everything is taken in.
+    pub(super) fn horizon(&self) -> Option<Horizon> {
+        let days = self.state.iter().filter_map(|file| file.sealed_before_day);
+        days.max().map(|frozen_day| Horizon { frozen_day })
+    }
+
+    /// What it has sealed.
+    ///
+    /// # Errors
+    /// Those of reading state files.
+    pub(super) fn sealed(&self, objects: &dyn Objects) -> Result<Sealed, StateError> {
+        let index = Arc::new(SealedIndex::read(objects, &self.state)?);
+        Ok(Sealed { horizon: self.horizon(), index, unsealing: Unsealing::default() })
     }
 
     /// The same with the seals that froze days up to `frozen_day` at most; what is behind the others is taken in.
-    pub(super) fn unsealed_after(mut self, frozen_day: i32) -> Self {
+    fn unsealed_after(mut self, frozen_day: i32) -> Self {
         for file in &mut self.state {
             file.sealed_before_day = file.sealed_before_day.filter(|day| *day <= frozen_day);
         }
@@ -48,23 +72,14 @@ impl Resume {
             .partition(|file| file.kind == StateKind::Seals && file.sealed_before_day.is_none());
         self.state = state;
         self.superseded.extend(marks.into_iter().map(|file| file.path));
-        let days = self.state.iter().filter_map(|file| file.sealed_before_day);
-        self.horizon = days.max().map(|frozen_day| Horizon { frozen_day });
         self
-    }
-
-    /// From the last commit, with what was sealed up to `frozen_day` still sealed.
-    pub(super) fn sealed(previous: Option<&Manifest>, model_id: &str, frozen_day: i32) -> Self {
-        let resume = Self::of(previous, true, model_id);
-        let state = previous.and_then(|previous| previous.state.clone()).unwrap_or_default();
-        Self { state, superseded: Vec::new(), ..resume }.unsealed_after(frozen_day)
     }
 }
 
 /// Why the workers start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Again {
-    /// A commit has sealed something, which is to leave memory.
+    /// A commit has sealed something, or was to: that leaves memory.
     Sealed,
     /// Something sealed changes: nothing may be frozen from this day on.
     Unsealed(i32),

@@ -8,7 +8,7 @@ use contactflow_operators::deduplicate::Ledger;
 
 use timely::worker::Worker;
 
-use super::coordination::{Coordination, Decision, Report};
+use super::coordination::{Announcement, Coordination, Next, Report};
 use super::shared::Shared;
 use super::{JobError, Mode, sealing};
 use crate::ingest::{FileAssignment, major_epoch};
@@ -77,22 +77,22 @@ fn once(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, j
     files.close();
     coordination.step_while(worker, || !probe.done());
     let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
-    finish_round(worker, shared, coordination, handover, Round { number: 1, stopping: true });
+    finish_round(worker, shared, coordination, handover, Round { number: 1, is_stopping: true, is_last: true });
 }
 
-/// Round after round, until stopped; then the model is drained and everything committed.
+/// Round after round, until stopped or something is to be sealed; then the model is drained and everything committed.
 fn follow(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views, ledger, histories } = job;
     let mut number = 0;
-    let mut is_last = false;
-    while !is_last {
+    let mut next = Some(Next::Round);
+    while next == Some(Next::Round) {
         number += 1;
         files.advance_to(major_epoch(number));
-        let mut stopping = false;
+        let mut is_stopping = false;
         if coordination.is_planner() {
             match next_round(worker, shared, coordination, number == 1) {
                 Ok(plan) => {
-                    stopping = plan.stopping;
+                    is_stopping = plan.is_stopping;
                     plan.assignments.into_iter().for_each(|assignment| files.send(assignment));
                 }
                 Err(error) => shared.fail(error),
@@ -102,18 +102,21 @@ fn follow(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination,
         files.advance_to(end);
         coordination.step_while(worker, || probe.less_than(&end));
         let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
-        is_last = finish_round(worker, shared, coordination, handover, Round { number, stopping });
+        next = finish_round(worker, shared, coordination, handover, Round { number, is_stopping, is_last: false });
     }
     files.close();
     coordination.step_while(worker, || !probe.done());
     let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
-    finish_round(worker, shared, coordination, handover, Round { number: number + 1, stopping: true });
+    let round = Round { number: number + 1, is_stopping: false, is_last: true };
+    if finish_round(worker, shared, coordination, handover, round) == Some(Next::Restart) && coordination.is_first() {
+        shared.start_again();
+    }
 }
 
 /// What worker 0 decided for a round.
 struct Plan {
     assignments: Vec<FileAssignment>,
-    stopping: bool,
+    is_stopping: bool,
 }
 
 /// Waits, stepping the dataflow, until there is something to do: files, predictions, or the end. The first round does
@@ -129,8 +132,8 @@ fn next_round(
     let mut scored = false;
     let mut checked_at = Instant::now();
     loop {
-        let plan = Plan { assignments: assign(shared, true)?, stopping: shared.stop.is_requested() };
-        if first || scored || plan.stopping || !plan.assignments.is_empty() || shared.has_failed() {
+        let plan = Plan { assignments: assign(shared, true)?, is_stopping: shared.has_stopped() };
+        if first || scored || plan.is_stopping || !plan.assignments.is_empty() || shared.has_failed() {
             return Ok(plan);
         }
         if checked_at.elapsed() >= ROOT_CHECK {
@@ -167,21 +170,24 @@ impl Handover<'_> {
 }
 
 /// A round that ends.
-struct Round {
-    number: u64,
-    /// It is to be the last.
-    stopping: bool,
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Round {
+    pub(super) number: u64,
+    /// The job was asked to end; worker 0 knows.
+    pub(super) is_stopping: bool,
+    /// The inputs are closed, and everything that follows from them is there.
+    pub(super) is_last: bool,
 }
 
-/// Hands the changed partitions and the new state over; worker 0 commits when all have done so, and decides for all whether
-/// this was the last round, which is returned.
+/// Hands the changed partitions and the new state over; worker 0 commits when all have done so, and decides for all what comes
+/// next. None when somebody has failed.
 fn finish_round(
     worker: &mut Worker,
     shared: &Shared,
     coordination: &mut Coordination,
     mut handover: Handover,
     round: Round,
-) -> bool {
+) -> Option<Next> {
     let computed_at = Instant::now();
     if !shared.has_failed()
         && let Err(error) = handover.write(worker.index(), shared, coordination)
@@ -191,37 +197,39 @@ fn finish_round(
     if coordination.is_first() {
         coordination.report_process();
     }
-    if !coordination.meet(worker) {
-        return true;
-    }
-    if shared.processes() == 1 {
-        sealing::draw_up(worker.index(), shared, &handover);
-    } else {
+    let mut is_whole = coordination.meet(worker);
+    if is_whole && shared.processes() > 1 {
         if coordination.is_first() {
             shared.hand_over().into_iter().for_each(|partition| coordination.report(partition));
         }
-        if !coordination.meet(worker) {
-            return true;
-        }
+        is_whole = coordination.meet(worker);
     }
-    let mut decision = None;
+    if is_whole && shared.seals() {
+        is_whole = sealing::draw_up(worker, shared, coordination, &handover);
+    }
+    if !is_whole {
+        return None;
+    }
+    let mut announcement = None;
     if coordination.is_planner() {
-        match shared.commit_if_due(round.number, handover.views.as_of_ms(), computed_at) {
+        match shared.commit_if_due(round, handover.views.as_of_ms(), computed_at) {
             Ok(is_committed) => {
                 let committed = is_committed.then(|| handover.views.as_of_ms());
-                decision = Some(Decision::Round { committed, is_last: round.stopping || shared.is_again() });
+                announcement = Some(Announcement::Round { committed, next: shared.next(round) });
             }
             Err(error) => {
                 shared.fail(error);
                 // The others wait for a decision until they hear of it.
-                return true;
+                return None;
             }
         }
     }
-    let Some((committed, is_last)) = coordination.round(worker, decision) else { return true };
+    let Some(Announcement::Round { committed, next }) = coordination.announce(worker, announcement) else {
+        return None;
+    };
     if let Some(as_of_ms) = committed.filter(|_| coordination.is_first()) {
         shared.committed(as_of_ms);
     }
     // Nothing of the next round is read before every process knows what this one published.
-    !coordination.meet(worker) || is_last
+    coordination.meet(worker).then_some(next)
 }

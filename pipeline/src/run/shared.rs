@@ -2,15 +2,16 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use contactflow_schemas::clock::TimeMs;
 
 use super::cluster::{Connections, Told};
-use super::coordination::{Counted, Report};
+use super::coordination::{Counted, Next, Report};
 use super::files::FilePlanner;
 use super::resume::{Again, Before, Resume};
+use super::round::Round;
 use super::sealing::{Draft, program};
 use super::{JobError, Mode, RunSummary};
 use crate::ingest::FileAssignment;
@@ -110,8 +111,6 @@ pub(super) struct Shared {
     generation: u64,
     /// Other processes of the job, until the workers start.
     connections: Mutex<Option<Connections>>,
-    /// The workers of one process draw a seal up together.
-    barrier: Barrier,
     failed: AtomicBool,
     ledger: Mutex<Ledger>,
 }
@@ -128,7 +127,8 @@ impl Shared {
     ) -> Self {
         let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
-        let Resume { state: restored, horizon, read, superseded, keeps_texts } = resume;
+        let horizon = resume.horizon();
+        let Resume { state: restored, read, superseded, keeps_texts } = resume;
         let workers = settings.workers * settings.cluster.processes();
         let planner = FilePlanner::new(workers, &model_id, &read).with_seen(before.seen);
         let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
@@ -147,7 +147,6 @@ impl Shared {
                 Target::Elsewhere(elsewhere) => elsewhere.generation,
             },
             connections: Mutex::default(),
-            barrier: Barrier::new(settings.workers),
             failed: AtomicBool::new(false),
             ledger: Mutex::new(Ledger {
                 target,
@@ -195,6 +194,16 @@ impl Shared {
     /// Remembers the first error; every worker ends at its next step.
     pub(super) fn fail(&self, error: JobError) {
         self.ledger().failure.get_or_insert(error);
+        self.end_work();
+    }
+
+    /// What was read and scored since the last commit is given up, and the workers start again with nothing frozen after this day.
+    pub(super) fn start_unsealed(&self, frozen_day: i32) {
+        self.ledger().again = Some(Again::Unsealed(frozen_day));
+        self.end_work();
+    }
+
+    fn end_work(&self) {
         self.failed.store(true, Ordering::SeqCst);
         // What is still being read or scored is of no use any more.
         self.context.ingest.progress.cancel();
@@ -209,11 +218,6 @@ impl Shared {
     /// True when the job was asked to end.
     pub(super) fn has_stopped(&self) -> bool {
         self.stop.is_requested()
-    }
-
-    /// True when the workers are to be started again after this round.
-    pub(super) fn is_again(&self) -> bool {
-        self.ledger().again.is_some()
     }
 
     /// What the next start of the workers of this run goes on from, and why there is one; none when the run is over.
@@ -241,21 +245,15 @@ impl Shared {
 
     /// True when some worker cannot go on, or all have to start again.
     pub(super) fn has_failed(&self) -> bool {
-        if let Some(frozen_day) = self.context.sealed.unsealing.asked()
-            && !self.failed.swap(true, Ordering::SeqCst)
-        {
-            self.ledger().again = Some(Again::Unsealed(frozen_day));
-            self.context.ingest.progress.cancel();
-            self.context.backlog.cancel();
-        }
         if let Some(error) = self.context.ingest.progress.take_failure() {
             self.fail(error.into());
         }
-        self.failed.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn wait_for_all(&self) {
-        self.barrier.wait();
+        let has_failed = self.failed.load(Ordering::SeqCst);
+        if !has_failed && self.context.sealed.unsealing.asked().is_some() {
+            self.end_work();
+            return true;
+        }
+        has_failed
     }
 
     /// What `worker` writes to the state.
@@ -307,9 +305,10 @@ impl Shared {
                     ledger.read_elsewhere.insert(process, counted);
                 }
             }
+            Report::Sealing(finding) => self.ledger().draft.add(finding),
             Report::Stop => self.stop.request(),
             // They concern everybody, and are not for the ledger.
-            Report::Waiting { .. } | Report::Failed(_) => {}
+            Report::Waiting { .. } | Report::Failed(_) | Report::Unseal(_) => {}
         }
     }
 
@@ -323,7 +322,9 @@ impl Shared {
 
     /// Takes note of a commit that was made by another process.
     pub(super) fn committed(&self, as_of_ms: Option<TimeMs>) {
-        let Target::Elsewhere(elsewhere) = &mut self.ledger().target else { return };
+        let mut ledger = self.ledger();
+        ledger.counted = self.context.ingest.progress.counted();
+        let Target::Elsewhere(elsewhere) = &mut ledger.target else { return };
         elsewhere.writer.learn(elsewhere.promised.drain(..));
         if self.settings.restatements {
             self.context.causes.published(as_of_ms, HashSet::new());
@@ -332,10 +333,27 @@ impl Shared {
 
     /// True when a commit would make something durable that is not: the first of a run says what the inputs hold now,
     /// even if that is nothing.
-    fn is_commit_due(&self) -> bool {
+    fn is_commit_due(&self, round: Round) -> bool {
         let ledger = self.ledger();
         let is_new = ledger.state.as_ref().is_some_and(StateLedger::is_new);
-        ledger.commits == 0 || is_new || ledger.planner.is_new() || self.writer.has_changes()
+        let seals = round.is_last && !ledger.draft.is_empty();
+        ledger.commits == 0 || is_new || seals || ledger.planner.is_new() || self.writer.has_changes()
+    }
+
+    /// What comes after a round, which is decided by worker 0 alone.
+    pub(super) fn next(&self, round: Round) -> Next {
+        let is_going_on = self.mode == Mode::Follow && !self.has_stopped();
+        match (round.is_last, is_going_on) {
+            (true, true) => Next::Restart,
+            (true, false) => Next::End,
+            (false, _) if round.is_stopping || !self.ledger().draft.is_empty() => Next::Drain,
+            (false, _) => Next::Round,
+        }
+    }
+
+    /// Takes note that the workers start again.
+    pub(super) fn start_again(&self) {
+        self.ledger().again = Some(Again::Sealed);
     }
 
     /// Fails when another job holds the output by now.
@@ -349,20 +367,22 @@ impl Shared {
     /// Commits what the workers handed over for a round, if that makes something durable. Tells whether it did.
     pub(super) fn commit_if_due(
         &self,
-        round: u64,
+        round: Round,
         as_of_ms: Option<TimeMs>,
         computed_at: Instant,
     ) -> Result<bool, JobError> {
-        let is_due = self.is_commit_due();
+        let is_due = self.is_commit_due(round);
         if is_due {
             self.commit(round, as_of_ms, computed_at)?;
         }
         Ok(is_due)
     }
 
-    fn commit(&self, round: u64, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
+    fn commit(&self, round: Round, as_of_ms: Option<TimeMs>, computed_at: Instant) -> Result<(), JobError> {
         let ledger = &mut *self.ledger();
-        let is_sealed = self.write_seal(ledger)?;
+        if round.is_last {
+            self.write_seal(ledger)?;
+        }
         let committer = match &mut ledger.target {
             Target::Commit(committer) => committer,
             Target::Compare(inspector) => {
@@ -381,7 +401,7 @@ impl Shared {
             }
         }
         let input = CommitInput {
-            epoch: round,
+            epoch: round.number,
             as_of_ms,
             committed_at_ms: wall_clock_ms(),
             computed_at,
@@ -400,9 +420,6 @@ impl Shared {
         ledger.commits += 1;
         ledger.last_commit = Some(summary);
         ledger.counted = self.context.ingest.progress.counted();
-        if is_sealed {
-            ledger.again = Some(Again::Sealed);
-        }
         Ok(())
     }
 

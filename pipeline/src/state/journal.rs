@@ -51,9 +51,8 @@ impl Files {
 
 struct Inner {
     files: Files,
-    deliveries: SegmentWriter,
-    predictions: SegmentWriter,
-    qualities: SegmentWriter,
+    /// What was recorded since the last file, by kind.
+    writers: BTreeMap<StateKind, SegmentWriter>,
     added: Vec<StateFile>,
     /// Whether the row recorded last went to `deliveries`.
     is_recorded: bool,
@@ -75,9 +74,7 @@ impl StateJournal {
         let stem = stem.to_owned();
         Self(Some(Rc::new(RefCell::new(Inner {
             files: Files { objects, stem, model_id: model_id.to_owned(), number: 0 },
-            deliveries: SegmentWriter::default(),
-            predictions: SegmentWriter::default(),
-            qualities: SegmentWriter::default(),
+            writers: BTreeMap::new(),
             added: Vec::new(),
             is_recorded: false,
             waiting: BTreeMap::new(),
@@ -106,9 +103,10 @@ impl StateJournal {
         if let Some(error) = inner.failed.take() {
             return Err(error);
         }
-        inner.write(StateKind::Deliveries)?;
-        inner.write(StateKind::Predictions)?;
-        inner.write(StateKind::Qualities)?;
+        let Inner { files, writers, added, .. } = inner;
+        for (kind, writer) in writers {
+            added.extend(files.write(*kind, writer)?);
+        }
         let texts = if std::mem::take(&mut inner.is_waiting_new) { Some(inner.write_texts()?) } else { None };
         Ok(NewState { added: std::mem::take(&mut inner.added), texts })
     }
@@ -119,29 +117,15 @@ impl Inner {
         if self.failed.is_some() {
             return false;
         }
-        let is_full = self.writer(kind).encoded_bytes() >= SEGMENT_BYTES;
-        let written = if is_full { self.write(kind) } else { Ok(()) };
-        let pushed = written.and_then(|()| self.writer(kind).push(key, version, row));
+        let writer = self.writers.entry(kind).or_default();
+        let is_full = writer.encoded_bytes() >= SEGMENT_BYTES;
+        let written = if is_full { self.files.write(kind, writer) } else { Ok(None) };
+        let pushed = written.and_then(|file| {
+            self.added.extend(file);
+            writer.push(key, version, row)
+        });
         self.failed = pushed.err();
         self.failed.is_none()
-    }
-
-    fn writer(&mut self, kind: StateKind) -> &mut SegmentWriter {
-        match kind {
-            StateKind::Predictions => &mut self.predictions,
-            StateKind::Qualities => &mut self.qualities,
-            StateKind::Deliveries | StateKind::Texts | StateKind::Seals => &mut self.deliveries,
-        }
-    }
-
-    fn write(&mut self, kind: StateKind) -> Result<(), StateError> {
-        let writer = match kind {
-            StateKind::Predictions => &mut self.predictions,
-            StateKind::Qualities => &mut self.qualities,
-            StateKind::Deliveries | StateKind::Texts | StateKind::Seals => &mut self.deliveries,
-        };
-        self.added.extend(self.files.write(kind, writer)?);
-        Ok(())
     }
 
     fn write_texts(&mut self) -> Result<Option<StateFile>, StateError> {
@@ -169,7 +153,7 @@ impl Journal for StateJournal {
         let Some(inner) = &self.0 else { return };
         let inner = &mut *inner.borrow_mut();
         if std::mem::take(&mut inner.is_recorded) {
-            inner.deliveries.undo();
+            inner.writers.entry(StateKind::Deliveries).or_default().undo();
         }
     }
 }

@@ -92,6 +92,11 @@ impl TableLog {
         Ok(())
     }
 
+    /// Number of the last transaction of an application; 0 before the first.
+    pub(super) fn transaction(&self, app_id: &str) -> i64 {
+        self.txns.get(app_id).map_or(0, |txn| txn.version)
+    }
+
     /// Makes a version of the log the last one.
     pub(super) fn apply(&mut self, version: u64, actions: Vec<Action>) -> Result<(), CommitError> {
         let mut written_ms = None;

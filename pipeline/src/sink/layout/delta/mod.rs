@@ -210,7 +210,8 @@ impl DeltaTables {
             return Ok(None);
         }
         if !is_compaction {
-            let version = i64::try_from(stamp.commit).unwrap_or(i64::MAX);
+            // The row of a commit may come after an attempt at the next one, and a transaction's number never goes back.
+            let version = i64::try_from(stamp.commit).unwrap_or(i64::MAX).max(log.transaction(&self.holder.root_id));
             let txn = Txn { app_id: self.holder.root_id.clone(), version, last_updated: Some(stamp.at_ms) };
             actions.insert(1, Action::Txn(txn));
         }
