@@ -104,7 +104,7 @@ pub(super) struct TrainArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
-    /// Corrections of the encoder: `built-in`, `none`, or a file that `contactflow adapt` wrote [default: built-in]
+    /// Corrections of the encoder: a file of `contactflow adapt`, `none` or `built-in`, none so far [default: built-in]
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
     /// Keep the encoder's states there (gigabytes), for further runs on the same texts
@@ -139,7 +139,7 @@ pub(super) struct EvaluateArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
-    /// Corrections of the encoder: `built-in`, `none`, or a file that `contactflow adapt` wrote [default: built-in]
+    /// Corrections of the encoder: a file of `contactflow adapt`, `none` or `built-in`, none so far [default: built-in]
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
     /// Write the report there too, as .txt, .json or .html (may be repeated)
