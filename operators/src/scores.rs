@@ -10,13 +10,13 @@ mod quality;
 mod topics;
 
 pub use cycles::{Asking, CycleScore, Cycles, Sequence, TurnRef, cycles};
-pub use evaluation::evaluations;
+pub use evaluation::{Compared, evaluations};
 pub use quality::{Qualities, qualities};
 pub use topics::topics;
 
 use contactflow_schemas::catalogue::{contribute, kpi};
 use contactflow_schemas::clock::{TimeMs, day_of};
-use contactflow_schemas::facts::{Cell, Group, LabelledText, MessageScore, ModelEvaluation, Speaker, Turn};
+use contactflow_schemas::facts::{Cell, Group, LabelledText, MessageScore, Speaker, Turn};
 use contactflow_schemas::prediction::{
     EmotionLabel, Outcome, Prediction, SentimentLabel, SharedScores, TextKey, TextScores,
 };
@@ -39,10 +39,8 @@ pub type Contributions<'scope> = VecCollection<'scope, Epoch, (Window, Cell), Ta
 pub struct Scores<'scope> {
     /// Rows of message_scores.
     pub messages: VecCollection<'scope, Epoch, MessageScore, isize>,
-    /// Rows of model_eval.
-    pub evaluations: VecCollection<'scope, Epoch, ModelEvaluation, isize>,
-    /// Contributions of single messages to the hourly cells.
-    pub contributions: Contributions<'scope>,
+    /// What raters say beside what the model says, for [`evaluations`].
+    pub compared: VecCollection<'scope, Epoch, Compared, isize>,
 }
 
 /// What the model answered to a text.
@@ -52,13 +50,12 @@ enum Answered {
     Failed(String),
 }
 
-/// Joins turns, and messages of which somebody told the class, with predictions by the content of their text.
+/// Joins turns, and messages of which somebody told the class, with the predictions of a model by the content of their text.
 pub fn scores<'scope>(
     turns: VecCollection<'scope, Epoch, Turn, isize>,
     labelled: VecCollection<'scope, Epoch, LabelledText, isize>,
     predictions: VecCollection<'scope, Epoch, Prediction, isize>,
-    rules: &KpiRules,
-    windows: &Windows,
+    is_candidate: bool,
 ) -> Scores<'scope> {
     let by_text = |key: &TextKey| key.0 as u64;
     let turns = arrange_keyed(turns.map(|turn| (turn.text, turn)), by_text, "Turns");
@@ -72,14 +69,21 @@ pub fn scores<'scope>(
     let predictions = arrange_keyed(predictions, by_text, "Predictions");
     let messages = turns.join_core(predictions.clone(), |_, turn, answered| Some(message_score(turn, answered)));
     let labelled = arrange_keyed(labelled.map(|row| (row.text, row)), by_text, "LabelledTexts");
-    let compared = labelled.join_core(predictions, |_, row, answered| {
+    let compared = labelled.join_core(predictions, move |_, row, answered| {
         let Answered::Scored(scores) = answered else { return None };
-        Some((*row, Symbol::new(scores.class_of(row.head)?)))
+        Some((*row, Symbol::new(scores.class_of(row.head)?), is_candidate))
     });
-    let (in_windows, threshold) = (windows.clone(), rules.improper_threshold.0);
-    let contributions = messages.clone().flat_map(move |score| contribution_of(&in_windows, threshold, &score));
-    let contributions = contributions.explode(Some);
-    Scores { contributions, evaluations: evaluations(compared, windows), messages }
+    Scores { messages, compared }
+}
+
+/// What single messages contribute to the hourly cells.
+pub fn contributions<'scope>(
+    messages: VecCollection<'scope, Epoch, MessageScore, isize>,
+    rules: &KpiRules,
+    windows: &Windows,
+) -> Contributions<'scope> {
+    let (windows, threshold) = (windows.clone(), rules.improper_threshold.0);
+    messages.flat_map(move |score| contribution_of(&windows, threshold, &score)).explode(Some)
 }
 
 fn message_score(turn: &Turn, answered: &Answered) -> MessageScore {

@@ -146,6 +146,8 @@ pub struct Ingest {
     pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
+    /// The candidate, whose predictions go another way than those of the model; empty without one.
+    pub candidate_id: String,
     /// Readers pause while more texts than this wait for the model, in the whole job.
     pub backlog_texts_max: usize,
     /// What of the rows concerns sealed conversations.
@@ -162,6 +164,8 @@ pub struct ReadRows<'scope> {
     pub texts: Stream<'scope, Epoch, Vec<TextRequest>>,
     /// Predictions of an earlier run; complete for every epoch of event files as soon as these are assigned.
     pub predictions: Stream<'scope, Epoch, Vec<Prediction>>,
+    /// The same by the candidate.
+    pub candidates: Stream<'scope, Epoch, Vec<Prediction>>,
     /// The same of conversations.
     pub qualities: Stream<'scope, Epoch, Vec<ConversationPrediction>>,
 }
@@ -169,7 +173,15 @@ pub struct ReadRows<'scope> {
 /// What is read of one file at a time.
 enum Reader {
     Events(FileReader, String),
-    State(SegmentReader, StateKind),
+    State(SegmentReader, Wanted),
+}
+
+/// What a state file gives.
+#[derive(Clone, Copy)]
+enum Wanted {
+    Rows(StateKind),
+    /// Predictions of the candidate.
+    Candidates,
 }
 
 /// Rows on their way out of the operator.
@@ -181,6 +193,7 @@ struct Chunk {
     restored: Vec<Incoming>,
     texts: Vec<TextRequest>,
     predictions: Vec<Prediction>,
+    candidates: Vec<Prediction>,
     qualities: Vec<ConversationPrediction>,
 }
 
@@ -195,7 +208,7 @@ struct Shift {
     rows_capability: Capability<Epoch>,
     texts_capability: Capability<Epoch>,
     /// Only while state is read, so that whoever waits for known predictions does not wait for event files.
-    answers_capabilities: Option<[Capability<Epoch>; 2]>,
+    answers_capabilities: Option<[Capability<Epoch>; 3]>,
     files: VecDeque<FileAssignment>,
     reader: Option<Reader>,
     rows_in_minor: u64,
@@ -244,7 +257,7 @@ impl Shift {
                 }
                 more
             }
-            Some(Reader::State(reader, kind)) => restore(reader, *kind, out)?,
+            Some(Reader::State(reader, wanted)) => restore(reader, *wanted, out)?,
             None => false,
         };
         if !more {
@@ -266,25 +279,30 @@ fn open(ingest: &Ingest, file: FileAssignment) -> Result<Reader, ReadError> {
             };
             Ok(Reader::Events(FileReader::open(&ingest.roots[root], &source, ingest.masking), file.name))
         }
-        Assigned::State(state) => Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, state.kind)),
+        Assigned::State(state) => {
+            let is_candidate = state.model_id.as_ref().is_some_and(|model_id| *model_id == ingest.candidate_id);
+            let wanted = if is_candidate { Wanted::Candidates } else { Wanted::Rows(state.kind) };
+            Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, wanted))
+        }
     }
 }
 
 /// Takes the next rows of a state file in; false at its end.
-fn restore(reader: &mut SegmentReader, kind: StateKind, out: &mut Chunk) -> Result<bool, ReadError> {
+fn restore(reader: &mut SegmentReader, wanted: Wanted, out: &mut Chunk) -> Result<bool, ReadError> {
     fn rows<R: serde::de::DeserializeOwned>(reader: &mut SegmentReader, out: &mut Vec<R>) -> Result<bool, StateError> {
         let chunk = reader.next_chunk()?;
         let more = chunk.is_some();
         out.extend(chunk.into_iter().flatten().map(|(_, _, row)| row));
         Ok(more)
     }
-    Ok(match kind {
-        StateKind::Deliveries => rows(reader, &mut out.restored)?,
-        StateKind::Predictions => rows(reader, &mut out.predictions)?,
-        StateKind::Texts => rows(reader, &mut out.texts)?,
-        StateKind::Qualities => rows(reader, &mut out.qualities)?,
+    Ok(match wanted {
+        Wanted::Rows(StateKind::Deliveries) => rows(reader, &mut out.restored)?,
+        Wanted::Rows(StateKind::Predictions) => rows(reader, &mut out.predictions)?,
+        Wanted::Candidates => rows(reader, &mut out.candidates)?,
+        Wanted::Rows(StateKind::Texts) => rows(reader, &mut out.texts)?,
+        Wanted::Rows(StateKind::Qualities) => rows(reader, &mut out.qualities)?,
         // Read before the dataflow is built.
-        StateKind::Seals => false,
+        Wanted::Rows(StateKind::Seals) => false,
     })
 }
 
@@ -304,10 +322,12 @@ pub fn read_files<'scope>(
     let (rows_output, rows) = builder.new_output();
     let (texts_output, texts) = builder.new_output();
     let (predictions_output, predictions) = builder.new_output();
+    let (candidates_output, candidates) = builder.new_output();
     let (qualities_output, qualities) = builder.new_output();
     let mut rows_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rows_output);
     let mut texts_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(texts_output);
     let mut predictions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(predictions_output);
+    let mut candidates_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(candidates_output);
     let mut qualities_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(qualities_output);
     let behind = behind.clone();
 
@@ -320,7 +340,7 @@ pub fn read_files<'scope>(
                 let shift = shifts.entry(epoch).or_insert_with(|| Shift {
                     rows_capability: capability.delayed(&epoch, 0),
                     texts_capability: capability.delayed(&epoch, 1),
-                    answers_capabilities: Some([2, 3].map(|output| capability.delayed(&epoch, output))),
+                    answers_capabilities: Some([2, 3, 4].map(|output| capability.delayed(&epoch, output))),
                     files: VecDeque::new(),
                     reader: None,
                     rows_in_minor: 0,
@@ -351,8 +371,9 @@ pub fn read_files<'scope>(
                     let all = chunk.restored.drain(..).chain(read);
                     rows_output.activate().session(&shift.rows_capability).give_iterator(all);
                     drop(texts);
-                    if let Some([predictions, qualities]) = &shift.answers_capabilities {
+                    if let Some([predictions, candidates, qualities]) = &shift.answers_capabilities {
                         predictions_output.activate().session(predictions).give_iterator(chunk.predictions.drain(..));
+                        candidates_output.activate().session(candidates).give_iterator(chunk.candidates.drain(..));
                         qualities_output.activate().session(qualities).give_iterator(chunk.qualities.drain(..));
                     }
                     shift.count(rows, ingest.epoch_rows);
@@ -370,7 +391,7 @@ pub fn read_files<'scope>(
             activator.activate();
         }
     });
-    ReadRows { rows, texts, predictions, qualities }
+    ReadRows { rows, texts, predictions, candidates, qualities }
 }
 
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {

@@ -15,7 +15,9 @@ use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{Asking, cycles, explain, qualities, scores, topics};
+use contactflow_operators::scores::{
+    Asking, contributions as contributions_of_messages, cycles, evaluations, explain, qualities, scores, topics,
+};
 use contactflow_schemas::dimension::{Dimension, DimensionEvent};
 use contactflow_schemas::facts::Grouping::Channel;
 use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey};
@@ -32,7 +34,7 @@ use crate::kpis::{Measured, kpi_cells, measure};
 use crate::model::{NoModel, PooledModel};
 use crate::seal::Sealed;
 use crate::settings::{JobSettings, SettingsError, TableSelection};
-use crate::sink::Objects;
+use crate::sink::{ModelIds, Objects};
 use crate::state::StateJournal;
 use crate::store::Root;
 use crate::views::Views;
@@ -42,10 +44,12 @@ use crate::views::Views;
 pub struct JobContext {
     /// Where rows come from.
     pub ingest: Ingest,
-    /// The model whose predictions are published; empty with inference off.
-    pub model_id: String,
-    /// Its devices; none with inference off, and where only what it said before is of interest.
+    /// The model whose predictions are published, and the candidate whose predictions are shown beside them.
+    pub models: ModelIds,
+    /// Devices of the model; none with inference off, and where only what it said before is of interest.
     pub devices: Option<Arc<DevicePool>>,
+    /// Those of the candidate, likewise.
+    pub candidate: Option<Arc<DevicePool>>,
     /// The devices of the conversation head; none without one.
     pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
     /// Qualities are published: there are judges, or those of an earlier run are shown.
@@ -80,9 +84,27 @@ pub struct Devices {
     pub texts: Arc<DevicePool>,
     /// They judge conversations; none without a head for that.
     pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
+    /// They score texts once more, by another model.
+    pub candidate: Option<Arc<DevicePool>>,
+}
+
+impl Devices {
+    /// The models that they run.
+    pub fn models(&self) -> ModelIds {
+        ModelIds {
+            published: self.texts.model_id().to_owned(),
+            candidate: self.candidate.as_ref().map_or_else(String::new, |pool| pool.model_id().to_owned()),
+        }
+    }
 }
 
 impl JobContext {
+    /// The same showing what these models said before.
+    pub fn showing(mut self, models: ModelIds) -> Self {
+        self.ingest.candidate_id.clone_from(&models.candidate);
+        Self { models, ..self }
+    }
+
     /// The same with something sealed.
     pub fn with_sealed(mut self, sealed: Sealed) -> Self {
         self.ingest.sealed = sealed.clone();
@@ -101,6 +123,7 @@ impl JobContext {
         devices: Option<Devices>,
         causes: Causes,
     ) -> Result<Self, SettingsError> {
+        let models = devices.as_ref().map_or_else(ModelIds::default, Devices::models);
         Ok(Self {
             ingest: Ingest {
                 roots: Arc::new(roots),
@@ -108,13 +131,15 @@ impl JobContext {
                 epoch_rows: settings.epoch_rows,
                 masking: settings.privacy.mask,
                 texts: devices.is_some(),
+                candidate_id: models.candidate.clone(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 sealed: Sealed::default(),
                 progress: Arc::clone(progress),
             },
-            model_id: devices.as_ref().map_or_else(String::new, |devices| devices.texts.model_id().to_owned()),
+            models,
             with_quality: devices.as_ref().is_some_and(|devices| devices.judges.is_some()),
             judges: devices.as_ref().and_then(|devices| devices.judges.clone()),
+            candidate: devices.as_ref().and_then(|devices| devices.candidate.clone()),
             devices: devices.map(|devices| devices.texts),
             backlog: Backlog::default(),
             rules: settings.kpi.clone(),
@@ -158,8 +183,9 @@ fn check_dimensions(sealed: &Sealed, rows: &[(DimensionEvent, isize)]) {
 pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) -> Job {
     let JobContext {
         ingest,
-        model_id,
+        models,
         devices,
+        candidate,
         judges,
         with_quality,
         backlog,
@@ -201,16 +227,33 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
         // Without a model nothing is kept of what waits for one.
-        let is_on = !model_id.is_empty();
+        let is_on = !models.published.is_empty();
+        let texts = read.texts;
         let predictions = match devices {
             Some(devices) => {
                 let connect = move |wake| PooledModel::connect(&devices, index, wake);
-                infer(read.texts, read.predictions, backlog.clone(), journal.clone(), connect)
+                infer(texts.clone(), read.predictions, backlog.clone(), journal.clone(), connect)
             }
-            None => infer(read.texts, read.predictions, backlog.clone(), (), |_| NoModel::default()),
+            None => infer(texts.clone(), read.predictions, backlog.clone(), (), |_| NoModel::default()),
         };
         let turns = conversations.turns.filter(move |_| is_on);
-        let scored = scores(turns.clone(), conversations.labelled, predictions, &rules, &windows);
+        let labelled = conversations.labelled;
+        let scored = scores(turns.clone(), labelled.clone(), predictions, false);
+        let mut compared = scored.compared;
+
+        // A candidate is asked about every text too, and what it says stands beside that and counts nowhere.
+        if !models.candidate.is_empty() {
+            let predictions = match candidate {
+                Some(devices) => {
+                    let connect = move |wake| PooledModel::connect(&devices, index, wake);
+                    infer(texts, read.candidates, backlog.clone(), journal.of_candidate(), connect)
+                }
+                None => infer(texts, read.candidates, backlog.clone(), (), |_| NoModel::default()),
+            };
+            let scored = scores(turns.clone(), labelled, predictions, true);
+            compared = compared.concat(scored.compared);
+            views.message_scores(arrange_rows(scored.messages, |row| row.day, "CandidateScores"), true);
+        }
         let of_messages = causes.clone();
         let messages = scored.messages.inspect(move |(score, _, _)| explain(&of_messages, score));
 
@@ -232,8 +275,9 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         let quality = qualities(cycles.scores, answers, &windows, causes);
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
+        let of_messages = contributions_of_messages(messages.clone(), &rules, &windows);
         let contributions =
-            contributions.concat(scored.contributions).concat(cycles.contributions).concat(quality.contributions);
+            contributions.concat(of_messages).concat(cycles.contributions).concat(quality.contributions);
         let wanted = |grouping, window| {
             let is_watched = (grouping, window) == (Channel, Hour);
             is_watched || tables.publishes(Table::Kpi(grouping, window))
@@ -259,9 +303,9 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         }
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.topics(arrange_rows(topics(messages.clone(), &windows), |row| row.day, "TopicWindow"));
-        views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"));
+        views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"), false);
         views.conversation_scores(arrange_rows(quality.rows, |row| row.day, "ConversationScores"));
-        views.evaluations(arrange_rows(scored.evaluations, |row| row.day, "ModelEval"));
+        views.evaluations(arrange_rows(evaluations(compared, &windows), |row| row.day, "ModelEval"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));
         Job { files, probe, views, ledger: net.ledger, histories: conversations.histories }

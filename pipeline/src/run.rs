@@ -246,9 +246,9 @@ fn prepare(
 
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
     for (process, ready) in members {
-        if (&ready.model_id, ready.with_quality) != (&context.model_id, context.with_quality) {
+        if (&ready.models, ready.with_quality) != (&context.models, context.with_quality) {
             let address = settings.cluster.hosts[process].clone();
-            let what = format!("model ({}, here {})", ready.model_id, context.model_id);
+            let what = format!("model ({}, here {})", ready.models, context.models);
             return Err(ClusterError::Differs { process, address, what }.into());
         }
     }
@@ -284,14 +284,24 @@ fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {
 }
 
 fn start_devices(settings: &JobSettings) -> Result<Option<Devices>, JobError> {
-    let InferenceSettings { enabled, devices, model, limits, .. } = &settings.inference;
+    let InferenceSettings { enabled, devices, model, candidate, limits, .. } = &settings.inference;
     if !enabled {
         return Ok(None);
     }
     let placement = Placement::detect(devices.as_deref(), settings.workers)?;
     let texts = Arc::new(DevicePool::start(model, placement.clone(), *limits)?);
-    let judges = DevicePool::start_conversations(model, placement, *limits)?.map(Arc::new);
-    Ok(Some(Devices { texts, judges }))
+    let judges = DevicePool::start_conversations(model, placement.clone(), *limits)?.map(Arc::new);
+    let candidate = match candidate {
+        Some(candidate) => Some(Arc::new(DevicePool::start(candidate, placement, *limits)?)),
+        None => None,
+    };
+    let devices = Devices { texts, judges, candidate };
+    if devices.models().published == devices.models().candidate {
+        let problem =
+            "it is the model of inference.model; a candidate has another encoder, other heads or another precision";
+        return Err(SettingsError::Value { key: "inference.candidate", problem: problem.to_owned() }.into());
+    }
+    Ok(Some(devices))
 }
 
 fn start_workers(shared: &Arc<shared::Shared>) -> Result<(), JobError> {
@@ -329,9 +339,10 @@ pub fn check(settings: &JobSettings) -> Result<Vec<String>, JobError> {
         plan.push(format!("process {} of {}, listening on {address}", cluster.process, cluster.processes()));
     }
     match start_devices(settings)? {
-        Some(Devices { texts, judges }) => {
+        Some(Devices { texts, judges, candidate }) => {
             plan.push(format!("model {} on {:?}", texts.model_id(), texts.placement().devices()));
             plan.extend(judges.map(|judges| format!("quality of conversations by {}", judges.model_id())));
+            plan.extend(candidate.map(|candidate| format!("candidate {} beside it", candidate.model_id())));
         }
         None => plan.push("inference off: no text is scored".to_owned()),
     }

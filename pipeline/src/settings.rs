@@ -25,6 +25,9 @@ pub struct InferenceSettings {
     pub backlog_texts_max: usize,
     /// Encoder and head.
     pub model: ModelConfig,
+    /// Another model that is asked about every text too: its scores are shown in `candidate_scores` and `model_eval`, and
+    /// count nowhere. It is promoted by making it the model; what it said by then is not computed again.
+    pub candidate: Option<ModelConfig>,
     /// Bounds of the device queues.
     pub limits: PoolLimits,
 }
@@ -36,6 +39,7 @@ impl Default for InferenceSettings {
             devices: None,
             backlog_texts_max: 100_000,
             model: ModelConfig::default(),
+            candidate: None,
             limits: PoolLimits::default(),
         }
     }

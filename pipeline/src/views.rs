@@ -36,21 +36,22 @@ use timely::progress::Antichain;
 
 use crate::seal::Sealed;
 use crate::sink::{
-    EncodeError, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores, encode_dimensions,
-    encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects, encode_topics,
+    EncodeError, ModelIds, Partition, PartitionWriter, RowMoves, encode_anomalies, encode_conversation_scores,
+    encode_dimensions, encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects,
+    encode_topics,
 };
 
 /// One shard per day: a day is written by the worker that keeps it.
 const SHARD: u32 = 0;
 
 /// Encodes the rows of one partition.
-type Encode<D> = Box<dyn Fn(Vec<D>, &str) -> Result<Bytes, EncodeError>>;
+type Encode<D> = Box<dyn Fn(Vec<D>, &ModelIds) -> Result<Bytes, EncodeError>>;
 /// Days whose rows changed since they were last written.
 type Dirty = Rc<RefCell<BTreeSet<i32>>>;
 
 /// What the content of files depends on besides their rows.
 struct WriteContext<'a> {
-    model_id: &'a str,
+    models: &'a ModelIds,
     as_of_ms: TimeMs,
 }
 
@@ -132,8 +133,8 @@ impl Views {
     ///
     /// # Errors
     /// Only those of the Parquet writer.
-    pub fn write(&mut self, writer: &PartitionWriter, model_id: &str) -> Result<(), EncodeError> {
-        let context = WriteContext { model_id, as_of_ms: self.as_of_ms().unwrap_or(0) };
+    pub fn write(&mut self, writer: &PartitionWriter, models: &ModelIds) -> Result<(), EncodeError> {
+        let context = WriteContext { models, as_of_ms: self.as_of_ms().unwrap_or(0) };
         self.views.iter_mut().try_for_each(|view| view.write(writer, &context))
     }
 
@@ -154,26 +155,36 @@ impl Views {
         self.rows(Table::ConversationFacts, rows, Box::new(|rows, _| encode_facts(rows)));
     }
 
-    /// Adds `message_scores`.
-    pub fn message_scores(&mut self, rows: Arranged<'_, RowTrace<MessageScore>>) {
-        self.rows(Table::MessageScores, rows, Box::new(encode_message_scores));
+    /// Adds `message_scores`, or `candidate_scores`.
+    pub fn message_scores(&mut self, rows: Arranged<'_, RowTrace<MessageScore>>, is_candidate: bool) {
+        let table = if is_candidate { Table::CandidateScores } else { Table::MessageScores };
+        let encode = move |rows, models: &ModelIds| encode_message_scores(table, rows, models.of(is_candidate));
+        self.rows(table, rows, Box::new(encode));
     }
 
     /// Adds `conversation_scores`.
     pub fn conversation_scores(&mut self, rows: Arranged<'_, RowTrace<ConversationScore>>) {
-        self.rows(Table::ConversationScores, rows, Box::new(encode_conversation_scores));
+        self.rows(
+            Table::ConversationScores,
+            rows,
+            Box::new(|rows, models| encode_conversation_scores(rows, &models.published)),
+        );
     }
 
     /// Adds `topic_window`.
     pub fn topics(&mut self, rows: Arranged<'_, RowTrace<TopicWindow>>) {
         let windows = self.windows.clone();
-        self.rows(Table::TopicWindow, rows, Box::new(move |rows, model_id| encode_topics(rows, &windows, model_id)));
+        self.rows(
+            Table::TopicWindow,
+            rows,
+            Box::new(move |rows, models| encode_topics(rows, &windows, &models.published)),
+        );
     }
 
     /// Adds `model_eval`.
     pub fn evaluations(&mut self, rows: Arranged<'_, RowTrace<ModelEvaluation>>) {
         let windows = self.windows.clone();
-        self.rows(Table::ModelEval, rows, Box::new(move |rows, model_id| encode_evaluations(rows, &windows, model_id)));
+        self.rows(Table::ModelEval, rows, Box::new(move |rows, models| encode_evaluations(rows, &windows, models)));
     }
 
     /// Adds `anomaly_scores`.
@@ -367,7 +378,7 @@ impl<D: ExchangeData> View for RowView<D> {
         for day in self.dirty.take() {
             let rows = self.day(day);
             let count = rows.len();
-            let body = (self.encode)(rows, context.model_id)?;
+            let body = (self.encode)(rows, context.models)?;
             let partition = match self.table.is_dated() {
                 true => Partition::of_day(self.table, day, SHARD),
                 false => Partition::undated(self.table, SHARD),

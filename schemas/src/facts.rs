@@ -333,6 +333,8 @@ pub struct ModelEvaluation {
     pub tenant: Symbol,
     /// The head.
     pub head: TextHead,
+    /// It is one of the candidate, and not of the model whose scores are published.
+    pub is_candidate: bool,
     /// How often each (true class, predicted class) came together, ascending by their names.
     pub confusion: Vec<(Symbol, Symbol, i64)>,
 }

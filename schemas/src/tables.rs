@@ -18,6 +18,8 @@ pub enum Table {
     ConversationFacts,
     /// One row per scored message.
     MessageScores,
+    /// The same by the model that is not published yet.
+    CandidateScores,
     /// One row per scored conversation cycle.
     ConversationScores,
     /// One row per intent, channel and window.
@@ -44,6 +46,7 @@ impl Table {
         kpis.chain([
             Table::ConversationFacts,
             Table::MessageScores,
+            Table::CandidateScores,
             Table::ConversationScores,
             Table::TopicWindow,
             Table::ModelEval,
@@ -71,6 +74,7 @@ impl Table {
             Table::Kpi(grouping, window) => kpi_table_name(grouping, window),
             Table::ConversationFacts => "conversation_facts",
             Table::MessageScores => "message_scores",
+            Table::CandidateScores => "candidate_scores",
             Table::ConversationScores => "conversation_scores",
             Table::TopicWindow => "topic_window",
             Table::ModelEval => "model_eval",
@@ -95,7 +99,7 @@ impl Table {
         let fields = match self {
             Table::Kpi(grouping, _) => kpi_fields(grouping),
             Table::ConversationFacts => conversation_facts_fields(),
-            Table::MessageScores => message_scores_fields(),
+            Table::MessageScores | Table::CandidateScores => message_scores_fields(),
             Table::ConversationScores => conversation_scores_fields(),
             Table::TopicWindow => topic_window_fields(),
             Table::ModelEval => model_eval_fields(),
@@ -297,7 +301,12 @@ fn conversation_scores_fields() -> Vec<Field> {
             "score -2..2",
             "Mean of the last quarter of turns minus mean of the first quarter",
         ),
-        float("quality_score", true, "ratio 0..1", "How likely the customer is satisfied; null before all is scored"),
+        float(
+            "quality_score",
+            true,
+            "ratio 0..1",
+            "Half the expected class: 0 dissatisfied, 1/2 neutral, 1 satisfied; null before all is scored",
+        ),
         list(
             "attention",
             "The turns that drove quality_score, in order; their weights add up to 1",

@@ -14,7 +14,8 @@ use crate::tables::read_rows;
 use anyhow::{Result, anyhow};
 use contactflow::kpis::{kpi_cells, measure};
 use contactflow::sink::{
-    encode_conversation_scores, encode_evaluations, encode_facts, encode_message_scores, encode_rejects, encode_topics,
+    ModelIds, encode_conversation_scores, encode_evaluations, encode_facts, encode_message_scores, encode_rejects,
+    encode_topics,
 };
 use contactflow::sources::normalise_line;
 use contactflow_operators::as_of::AsOf;
@@ -23,7 +24,7 @@ use contactflow_operators::deduplicate::{Incoming, deduplicate};
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::{Backlog, Model, infer};
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{Asking, cycles, qualities, scores, topics};
+use contactflow_operators::scores::{Asking, contributions, cycles, evaluations, qualities, scores, topics};
 use contactflow_schemas::aggregate::{KPI_COLUMNS, Number, PublishContext, publish};
 use contactflow_schemas::event::Origin;
 use contactflow_schemas::facts::{
@@ -232,7 +233,7 @@ fn run(
         let measured = measure(&net, &KpiRules::default(), windows, &Causes::default(), &Metrics::default());
         let predictions = differential_dataflow::AsCollection::as_collection(scope.input_from(&mut scored));
         let (turns, rules) = (measured.conversations.turns, KpiRules::default());
-        let scores = scores(turns.clone(), measured.conversations.labelled, predictions, &rules, windows);
+        let scores = scores(turns.clone(), measured.conversations.labelled, predictions, false);
         let asking = Asking { with_quality: true, round_of: |epoch| epoch / 3 };
         let cycles = cycles(turns, scores.messages.clone(), asking, windows, Causes::default());
         let (to, judge) = (Arc::clone(shared), Arc::clone(judge));
@@ -245,7 +246,8 @@ fn run(
             wake,
         });
         let quality = qualities(cycles.scores, answers, windows, Causes::default());
-        let contributions = measured.contributions.concat(scores.contributions);
+        let of_messages = contributions(scores.messages.clone(), &rules, windows);
+        let contributions = measured.contributions.concat(of_messages);
         let contributions = contributions.concat(cycles.contributions).concat(quality.contributions);
         let cells = kpi_cells(contributions, measured.presence, windows, |_, _| true);
         let probe = timely::dataflow::ProbeHandle::new();
@@ -271,7 +273,7 @@ fn run(
         let rows = quality.rows.inner;
         rows.inspect(move |(row, _, diff)| add(&mut lock(&to).cycles, row, *diff)).probe_with(&probe);
         let to = Arc::clone(shared);
-        let evaluations = scores.evaluations.inner;
+        let evaluations = evaluations(scores.compared, windows).inner;
         evaluations.inspect(move |(row, _, diff)| add(&mut lock(&to).evaluations, row, *diff)).probe_with(&probe);
         let to = Arc::clone(shared);
         let rejects = net.rejects.concat(measured.conversations.rejects).inner;
@@ -330,8 +332,9 @@ fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
     }
     tables.insert(FACTS.to_owned(), read_rows(FACTS, encode_facts(standing(collected.facts))?)?);
     let model = "fake";
+    let models = ModelIds { published: model.to_owned(), ..ModelIds::default() };
     let files = [
-        (MESSAGE_SCORES, encode_message_scores(standing(collected.messages), model)?),
+        (MESSAGE_SCORES, encode_message_scores(Published::MessageScores, standing(collected.messages), model)?),
         (CONVERSATION_SCORES, encode_conversation_scores(standing(collected.cycles), model)?),
         (TOPICS, encode_topics(standing(collected.topics), windows, model)?),
     ];
@@ -345,7 +348,7 @@ fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
     }
     let evaluations = tables.entry(MODEL_EVAL.to_owned()).or_default();
     for day in days.into_values() {
-        evaluations.extend(read_rows(MODEL_EVAL, encode_evaluations(day, windows, model)?)?);
+        evaluations.extend(read_rows(MODEL_EVAL, encode_evaluations(day, windows, &models)?)?);
     }
     tables.insert(REJECTS.to_owned(), read_rows(REJECTS, encode_rejects(standing(collected.rejects))?)?);
     Ok(tables)

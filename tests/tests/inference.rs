@@ -64,7 +64,7 @@ fn counting_pool(asked: Arc<AtomicUsize>) -> Result<Option<Devices>, JobError> {
         move || Ok(("fake".to_owned(), counting))
     };
     let texts = DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?;
-    Ok(Some(Devices { texts: Arc::new(texts), judges: None }))
+    Ok(Some(Devices { texts: Arc::new(texts), judges: None, candidate: None }))
 }
 
 fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
@@ -75,7 +75,7 @@ fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
         move || Ok(("fake".to_owned(), fake))
     };
     let texts = Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, limits, load)?);
-    Ok(Some(Devices { texts, judges: None }))
+    Ok(Some(Devices { texts, judges: None, candidate: None }))
 }
 
 /// A customer's message of a conversation of its own, as a line.

@@ -17,24 +17,28 @@ use crate::epochs::Epoch;
 struct EvaluationKey {
     tenant: Symbol,
     head: TextHead,
+    is_candidate: bool,
     day: i32,
 }
 
 impl EvaluationKey {
     fn stable_hash(&self) -> u64 {
-        mix(self.tenant.stable_hash() ^ (self.head as u64) << 40 ^ self.day as u64)
+        mix(self.tenant.stable_hash() ^ (self.head as u64) << 40 ^ (self.is_candidate as u64) << 48 ^ self.day as u64)
     }
 }
 
-/// Rows of model_eval from labelled messages with the class that the model gives them.
+/// A labelled message, the class that a model gives it, and whether that is the candidate.
+pub type Compared = (LabelledText, Symbol, bool);
+
+/// Rows of model_eval from labelled messages with the classes that models give them.
 pub fn evaluations<'scope>(
-    compared: VecCollection<'scope, Epoch, (LabelledText, Symbol), isize>,
+    compared: VecCollection<'scope, Epoch, Compared, isize>,
     windows: &Windows,
 ) -> VecCollection<'scope, Epoch, ModelEvaluation, isize> {
     let windows = windows.clone();
-    let keyed = compared.map(move |(labelled, predicted)| {
+    let keyed = compared.map(move |(labelled, predicted, is_candidate)| {
         let LabelledText { tenant, time_ms, head, class, .. } = labelled;
-        let key = EvaluationKey { tenant, head, day: windows.day_of(time_ms) };
+        let key = EvaluationKey { tenant, head, is_candidate, day: windows.day_of(time_ms) };
         (key, (class, predicted))
     });
     arrange_keyed(keyed, EvaluationKey::stable_hash, "Compared")
@@ -53,6 +57,6 @@ fn evaluation(key: &EvaluationKey, pairs: &[(&(Symbol, Symbol), isize)]) -> Mode
     let mut confusion: Vec<(Symbol, Symbol, i64)> =
         pairs.iter().map(|((truth, predicted), count)| (*truth, *predicted, *count as i64)).collect();
     confusion.sort_by_key(|(truth, predicted, _)| (truth.as_str(), predicted.as_str()));
-    let EvaluationKey { tenant, head, day } = *key;
-    ModelEvaluation { day, tenant, head, confusion }
+    let EvaluationKey { tenant, head, is_candidate, day } = *key;
+    ModelEvaluation { day, tenant, head, is_candidate, confusion }
 }

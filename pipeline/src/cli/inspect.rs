@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{CliError, say};
 use crate::run::{Basis, ErasureRequest, Receipt, Status, compare, erasure_requests, status as read_status};
-use crate::sink::{Inspection, Restatement};
+use crate::sink::{Inspection, ModelIds, Restatement};
 
 /// Paths and cells that are printed for people; `--json` prints all that are known.
 const SHOWN: usize = 40;
@@ -289,7 +289,7 @@ fn as_text(status: &Status) -> String {
             None => "sealed: nothing".to_owned(),
         },
         format!("held by {writer}, generation {}", status.generation.unwrap_or(0)),
-        format!("model: {}", if status.model_id.is_empty() { "none" } else { &status.model_id }),
+        format!("model: {}", ModelIds { published: status.model_id.clone(), candidate: status.candidate_id.clone() }),
     ]
     .join("\n")
 }

@@ -32,6 +32,7 @@ use timely::worker::Worker;
 use super::JobError;
 use super::shared::Stop;
 use crate::settings::JobSettings;
+use crate::sink::ModelIds;
 use crate::state::StateFile;
 
 /// Silence on a connection after which the other host is asked whether it is still there.
@@ -144,8 +145,8 @@ impl From<Told> for JobError {
 /// A member can begin.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Ready {
-    /// The model that it has loaded; empty with inference off.
-    pub(super) model_id: String,
+    /// The models that it has loaded.
+    pub(super) models: ModelIds,
     /// It has one for conversations.
     pub(super) with_quality: bool,
     /// How many event files it sees.

@@ -25,7 +25,7 @@ use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::{JobContext, Sequences};
 use crate::settings::JobSettings;
-use crate::sink::{Committer, Inspector, Manifest, Objects, TableLayout};
+use crate::sink::{Committer, Inspector, Manifest, ModelIds, Objects, PublishedSettings, TableLayout};
 use crate::state::{Edit, STATE, StateError, StateFile, StateKind, read_rows, rewrite};
 use crate::store::Root;
 
@@ -107,9 +107,9 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
         false => edited,
     };
     let progress = Arc::new(IngestProgress::default());
-    let mut context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
+    let context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
     let published = previous.settings.unwrap_or_default();
-    (context.model_id, context.with_quality) = (published.model_id, published.with_quality);
+    let context = JobContext { with_quality: published.with_quality, ..context.showing(published.models()) };
     let superseded = gone(&state, &edited);
     // What is sealed may hold the contact too.
     let resume = Resume::edited(edited, previous.sources, superseded);
@@ -141,11 +141,10 @@ fn sequences(
     let causes = Causes::default();
     let inspector = Inspector::new(Arc::clone(objects), previous.clone(), causes.clone(), settings.windows()?);
     let progress = Arc::new(IngestProgress::default());
-    let mut context = JobContext::new(settings, Vec::new(), Arc::clone(objects), &progress, None, causes)?;
-    context.model_id = previous.settings.as_ref().map_or_else(String::new, |settings| settings.model_id.clone());
-    context.with_quality = true;
+    let context = JobContext::new(settings, Vec::new(), Arc::clone(objects), &progress, None, causes)?;
+    let models = previous.settings.as_ref().map_or_else(ModelIds::default, PublishedSettings::models);
     let sequences = Sequences::default();
-    context.sequences = Some(Arc::clone(&sequences));
+    let context = JobContext { with_quality: true, sequences: Some(Arc::clone(&sequences)), ..context.showing(models) };
     let read = previous.sources.clone();
     let resume = Resume::edited(state, read, Vec::new());
     let target = Target::Compare(Box::new(inspector));

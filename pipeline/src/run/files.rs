@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::ingest::{Assigned, FileAssignment};
-use crate::sink;
+use crate::sink::{self, ModelIds};
 use crate::sources::SourceFile;
 use crate::state::{StateFile, StateKind};
 
 /// Plans rounds of files.
 pub(super) struct FilePlanner {
     workers: usize,
-    /// The model that is asked about the texts of the files read; empty when none is.
-    model_id: String,
+    /// The models that are asked about the texts of the files read.
+    models: ModelIds,
     /// The files that are read or assigned, also by earlier runs whose state this one goes on from.
     assigned: BTreeMap<String, sink::SourceFile>,
     /// Files were assigned since the last commit, which does not name them as read.
@@ -22,9 +22,9 @@ pub(super) struct FilePlanner {
 
 impl FilePlanner {
     /// Goes on from files that are `read`.
-    pub(super) fn new(workers: usize, model_id: &str, read: &[sink::SourceFile]) -> Self {
+    pub(super) fn new(workers: usize, models: ModelIds, read: &[sink::SourceFile]) -> Self {
         let assigned = read.iter().map(|file| (file.name.clone(), file.clone())).collect();
-        Self { workers, model_id: model_id.to_owned(), assigned, is_new: false, seen: BTreeMap::new() }
+        Self { workers, models, assigned, is_new: false, seen: BTreeMap::new() }
     }
 
     /// Takes over what an earlier planner of this run has seen.
@@ -66,7 +66,8 @@ impl FilePlanner {
                 bytes: file.size_bytes,
                 version: Some(file.version),
                 rows: 0,
-                model_id: self.model_id.clone(),
+                model_id: self.models.published.clone(),
+                candidate_id: self.models.candidate.clone(),
             };
             self.assigned.insert(file.name, assigned);
         }
@@ -77,7 +78,9 @@ impl FilePlanner {
     /// Whether a file as it is now needs no reading. Its events are known from the state whatever the model; its texts are
     /// not kept, so another model asks for them again.
     fn is_read(&self, known: &sink::SourceFile, file: &SourceFile) -> bool {
-        let is_asked = self.model_id.is_empty() || known.model_id == self.model_id;
+        let asked = ModelIds { published: known.model_id.clone(), candidate: known.candidate_id.clone() };
+        let is_asked = |model_id: &str| model_id.is_empty() || asked.have(model_id);
+        let is_asked = is_asked(&self.models.published) && is_asked(&self.models.candidate);
         known.version.as_ref() == Some(&file.version) && is_asked
     }
 
@@ -91,8 +94,9 @@ impl FilePlanner {
         let is_wanted = |file: &&StateFile| match file.kind {
             StateKind::Deliveries => file.sealed_before_day.is_none(),
             StateKind::Seals => false,
-            StateKind::Texts => !self.model_id.is_empty(),
-            StateKind::Predictions | StateKind::Qualities => file.model_id.as_deref() == Some(&self.model_id),
+            StateKind::Texts => !self.models.published.is_empty(),
+            StateKind::Predictions => file.model_id.as_deref().is_some_and(|model_id| self.models.have(model_id)),
+            StateKind::Qualities => file.model_id.as_deref() == Some(&self.models.published),
         };
         let assign = |file: &StateFile| FileAssignment {
             worker: balance.next(file.bytes),
@@ -156,7 +160,7 @@ mod tests {
 
     #[test]
     fn files_are_read_once_per_version_and_not_while_they_grow() {
-        let mut planner = FilePlanner::new(2, "", &[]);
+        let mut planner = FilePlanner::new(2, ModelIds::default(), &[]);
         let listing = || vec![file("a", "1", 10), file("b", "1", 3), file("c", "1", 3)];
         assert!(planner.plan(listing(), true).is_empty(), "not settled yet");
         let first = names(planner.plan(listing(), true));
@@ -181,23 +185,35 @@ mod tests {
         let paths = ["d/1-0000-00000000", "d/1-0000-00000001", "d/1-0001-00000000", "d/1-0001-00000001"];
         let mut state = paths.map(|path| state_file(path, None)).to_vec();
         state.push(state_file("d/1-sealed-00000000", Some(7)));
-        let plan = names(FilePlanner::new(2, "", &[]).restore(&state));
+        let plan = names(FilePlanner::new(2, ModelIds::default(), &[]).restore(&state));
         let expected = [(paths[0], 0), (paths[2], 1), (paths[1], 0), (paths[3], 1)];
         assert_eq!(plan, expected.map(|(path, worker)| (path.to_owned(), worker)));
     }
 
     #[test]
     fn files_of_an_earlier_run_are_read_again_only_for_another_model() {
-        let mut planner = FilePlanner::new(1, "model-1", &[]);
+        let models = |published: &str, candidate: &str| ModelIds {
+            published: published.to_owned(),
+            candidate: candidate.to_owned(),
+        };
+        let mut planner = FilePlanner::new(1, models("model-1", "candidate-1"), &[]);
         assert_eq!(planner.plan(vec![file("a", "1", 10)], false).len(), 1);
         let read = planner.sources(&BTreeMap::from([("a".to_owned(), 7)]));
         assert_eq!(read[0].rows, 7);
-        for (model_id, version, files) in [("model-1", "1", 0), ("", "1", 0), ("model-1", "2", 1), ("model-2", "1", 1)]
-        {
-            let mut next = FilePlanner::new(1, model_id, &read);
-            assert_eq!(next.plan(vec![file("a", version, 10)], false).len(), files, "{model_id} {version}");
+        for (model_id, candidate_id, version, files) in [
+            ("model-1", "", "1", 0),
+            ("", "", "1", 0),
+            ("model-1", "", "2", 1),
+            ("model-2", "", "1", 1),
+            ("candidate-1", "", "1", 0),
+            ("candidate-1", "model-1", "1", 0),
+            ("model-1", "candidate-2", "1", 1),
+        ] {
+            let mut next = FilePlanner::new(1, models(model_id, candidate_id), &read);
+            let planned = next.plan(vec![file("a", version, 10)], false).len();
+            assert_eq!(planned, files, "{model_id} {candidate_id} {version}");
         }
-        let rows = FilePlanner::new(1, "model-1", &read).sources(&BTreeMap::new());
+        let rows = FilePlanner::new(1, models("model-1", ""), &read).sources(&BTreeMap::new());
         assert_eq!(rows, read, "a file that is not read again keeps its rows");
     }
 }

@@ -12,7 +12,7 @@ use super::{JobError, Mode, RunSummary, Stop, open_inputs, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{Claim, Inspection, Inspector, Manifest, Objects, PublishedSettings, holder, last_commit};
+use crate::sink::{Claim, Inspection, Inspector, Manifest, ModelIds, Objects, PublishedSettings, holder, last_commit};
 use crate::state::StateKind;
 use crate::store::Root;
 
@@ -41,7 +41,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     if keep_state && manifest.state.is_none() {
         return Err(JobError::NoState { root: url });
     }
-    let PublishedSettings { model_id, with_quality, .. } = manifest.settings.clone().unwrap_or_default();
+    let published = manifest.settings.clone().unwrap_or_default();
     let mut settings = JobSettings::of_published(output, workers, manifest.settings.as_ref());
     settings.inputs = inputs.clone();
     settings.keep_state = keep_state;
@@ -50,8 +50,8 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     let progress = Arc::new(IngestProgress::default());
     let roots = open_inputs(&settings)?;
     let inspector = Inspector::new(Arc::clone(&objects), manifest, causes.clone(), windows);
-    let mut context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
-    (context.model_id, context.with_quality) = (model_id, with_quality);
+    let context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
+    let context = JobContext { with_quality: published.with_quality, ..context.showing(published.models()) };
     let resume = Resume::of(Some(inspector.manifest()), keep_state, "", i32::MIN);
     let target = Target::Compare(Box::new(inspector));
     let shared =
@@ -100,6 +100,8 @@ pub struct Status {
     pub open_from_date: Option<String>,
     /// Model that scored the texts; empty with inference off.
     pub model_id: String,
+    /// Model whose scores are shown beside; empty without one.
+    pub candidate_id: String,
 }
 
 /// Reads how the job of a root stands.
@@ -117,6 +119,7 @@ fn status_of(output: String, manifest: &Manifest, claim: Option<Claim>) -> Statu
     let state = manifest.state.as_deref().unwrap_or_default();
     let rows = |kind: StateKind| state.iter().filter(|file| file.kind == kind).map(|file| file.rows).sum();
     let sealed = state.iter().filter(|file| file.kind == StateKind::Deliveries && file.sealed_before_day.is_some());
+    let models = manifest.settings.as_ref().map_or_else(ModelIds::default, PublishedSettings::models);
     let rejects = manifest.files.iter().filter(|file| file.table == "rejected_events");
     Status {
         output,
@@ -135,6 +138,7 @@ fn status_of(output: String, manifest: &Manifest, claim: Option<Claim>) -> Statu
         state_bytes: state.iter().map(|file| file.bytes).sum(),
         sealed_rows: sealed.clone().map(|file| file.rows).sum(),
         open_from_date: sealed.filter_map(|file| file.sealed_before_day).max().map(date_string),
-        model_id: manifest.settings.as_ref().map_or_else(String::new, |settings| settings.model_id.clone()),
+        model_id: models.published,
+        candidate_id: models.candidate,
     }
 }

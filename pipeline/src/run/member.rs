@@ -29,7 +29,7 @@ pub(super) fn run(
 ) -> Result<RunSummary, JobError> {
     let process = settings.cluster.process;
     let ready = |(context, files): &(JobContext, usize)| Ready {
-        model_id: context.model_id.clone(),
+        models: context.models.clone(),
         with_quality: context.with_quality,
         files: *files,
     };

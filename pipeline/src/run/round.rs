@@ -165,7 +165,7 @@ impl Handover<'_> {
         self.views.check_sealed();
         let NewState { added, texts } = self.journal.flush()?;
         coordination.report(Report::State { worker, added, texts: texts.map(|file| file.into_iter().collect()) });
-        Ok(self.views.write(&shared.writer, &shared.model_id)?)
+        Ok(self.views.write(&shared.writer, &shared.context.models)?)
     }
 }
 

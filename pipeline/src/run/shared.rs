@@ -100,7 +100,6 @@ pub(super) struct Shared {
     pub(super) mode: Mode,
     pub(super) context: JobContext,
     pub(super) writer: PartitionWriter,
-    pub(super) model_id: String,
     pub(super) stop: Stop,
     /// How often the workers of this run were started before.
     starts: u32,
@@ -125,18 +124,16 @@ impl Shared {
         before: Before,
         stop: Stop,
     ) -> Self {
-        let model_id = context.model_id.clone();
         let keeps_state = settings.keep_state && mode.commits();
         let horizon = resume.horizon();
         let Resume { state: restored, read, superseded, keeps_texts } = resume;
         let workers = settings.workers * settings.cluster.processes();
-        let planner = FilePlanner::new(workers, &model_id, &read).with_seen(before.seen);
+        let planner = FilePlanner::new(workers, context.models.clone(), &read).with_seen(before.seen);
         let state = keeps_state.then(|| StateLedger::resume(&restored, superseded, !keeps_texts));
         Self {
             settings: settings.clone(),
             mode,
             writer: target.writer(),
-            model_id,
             stop,
             starts: before.starts,
             state: keeps_state.then(|| Arc::clone(&context.ingest.objects)),
@@ -259,7 +256,7 @@ impl Shared {
     /// What `worker` writes to the state.
     pub(super) fn journal(&self, worker: usize) -> StateJournal {
         match &self.state {
-            Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem(worker), &self.model_id),
+            Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem(worker), &self.context.models),
             None => StateJournal::off(),
         }
     }
@@ -450,7 +447,7 @@ impl Shared {
             last_commit: ledger.last_commit,
             inspection: ledger.inspection.take(),
             elapsed,
-            model_id: self.model_id.clone(),
+            model_id: self.context.models.published.clone(),
         })
     }
 }
@@ -460,7 +457,8 @@ pub(super) fn published_settings(settings: &JobSettings, context: &JobContext) -
     PublishedSettings {
         kpi: context.rules.clone(),
         kpi_tables: settings.kpi_tables.clone(),
-        model_id: context.model_id.clone(),
+        model_id: context.models.published.clone(),
+        candidate_id: context.models.candidate.clone(),
         with_quality: context.with_quality,
         program: program(),
     }

@@ -32,7 +32,7 @@ pub(super) enum Ended {
     /// The run is over.
     Over(Box<RunSummary>),
     /// They start again.
-    Again(Again, Shared),
+    Again(Again, Box<Shared>),
 }
 
 impl<'a> Run<'a> {
@@ -59,7 +59,7 @@ impl<'a> Run<'a> {
         self.before = before;
         let shared = Arc::into_inner(shared);
         let shared = shared.ok_or_else(|| JobError::Workers("a worker outlived its dataflow".to_owned()))?;
-        Ok(Ended::Again(again, shared))
+        Ok(Ended::Again(again, Box::new(shared)))
     }
 
     /// Meets the other processes again. That the job was asked to end meanwhile is for its next round to say.
@@ -125,7 +125,7 @@ fn begin(
 ) -> Result<(Resume, Sealed), JobError> {
     let resume = loop {
         let keep_state = run.settings.keep_state;
-        let resume = Resume::of(committer.previous(), keep_state, &run.context.model_id, sealed_until);
+        let resume = Resume::of(committer.previous(), keep_state, &run.context.models.published, sealed_until);
         committer.freeze(resume.horizon().map(|horizon| horizon.frozen_day));
         if committer.has_frozen_files() {
             break resume;

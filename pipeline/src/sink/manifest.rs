@@ -7,6 +7,7 @@ use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use serde::{Deserialize, Serialize};
 
+use super::encode::ModelIds;
 use crate::state::StateFile;
 
 /// Version of the manifest this program writes, and the newest it reads. Version 1 knows no state.
@@ -92,6 +93,9 @@ pub struct SourceFile {
     /// Model that was asked about its texts; empty when none was.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub model_id: String,
+    /// Candidate that was asked too; empty when none was.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub candidate_id: String,
 }
 
 /// What the content of the tables depends on besides the events.
@@ -104,10 +108,20 @@ pub struct PublishedSettings {
     pub kpi_tables: Vec<String>,
     /// Model that scored the texts; empty with inference off.
     pub model_id: String,
+    /// Model whose scores are shown beside; empty without one.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub candidate_id: String,
     /// Conversations have a quality score.
     pub with_quality: bool,
     /// What computed them: the version of the program and a hash of the tables' columns.
     pub program: String,
+}
+
+impl PublishedSettings {
+    /// The models whose scores are in the tables.
+    pub fn models(&self) -> ModelIds {
+        ModelIds { published: self.model_id.clone(), candidate: self.candidate_id.clone() }
+    }
 }
 
 /// One commit: everything that is live with it, and what it changed.

@@ -26,9 +26,9 @@ mod tests;
 
 pub use commit::{CommitInput, CommitSummary, Committer};
 pub use encode::{
-    CommitRow, EncodeError, Explanation, Restatement, encode_anomalies, encode_commit, encode_conversation_scores,
-    encode_dimensions, encode_evaluations, encode_facts, encode_kpi, encode_message_scores, encode_rejects,
-    encode_restatements, encode_topics,
+    CommitRow, EncodeError, Explanation, ModelIds, Restatement, encode_anomalies, encode_commit,
+    encode_conversation_scores, encode_dimensions, encode_evaluations, encode_facts, encode_kpi, encode_message_scores,
+    encode_rejects, encode_restatements, encode_topics,
 };
 pub use error::CommitError;
 pub use fence::Claim;

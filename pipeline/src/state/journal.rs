@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use super::{STATE, SegmentWriter, StateError, StateFile, StateKind, store};
 use crate::ingest::major_epoch;
-use crate::sink::Objects;
+use crate::sink::{ModelIds, Objects};
 
 /// Encoded bytes from which on a file is written without waiting for the commit, so that memory stays bounded.
 const SEGMENT_BYTES: usize = 16 << 20;
@@ -34,30 +34,45 @@ struct Files {
     objects: Arc<dyn Objects>,
     /// Names the worker and the generation it writes in.
     stem: String,
-    model_id: String,
+    models: ModelIds,
     number: u64,
 }
 
 impl Files {
     /// Writes the rows of `writer` as one file; none without rows.
-    fn write(&mut self, kind: StateKind, writer: &mut SegmentWriter) -> Result<Option<StateFile>, StateError> {
+    fn write(&mut self, what: Rows, writer: &mut SegmentWriter) -> Result<Option<StateFile>, StateError> {
+        let Rows { kind, is_candidate } = what;
         let path = format!("{STATE}/{}/{}-{:08}.parquet", kind.name(), self.stem, self.number);
-        let model_id = kind.is_of_a_model().then(|| self.model_id.clone());
+        let model_id = kind.is_of_a_model().then(|| self.models.of(is_candidate).to_owned());
         let file = store(&*self.objects, kind, model_id, path, writer)?;
         self.number += u64::from(file.is_some());
         Ok(file)
     }
 }
 
+/// What the rows of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Rows {
+    kind: StateKind,
+    /// They are of the candidate.
+    is_candidate: bool,
+}
+
+impl From<StateKind> for Rows {
+    fn from(kind: StateKind) -> Self {
+        Self { kind, is_candidate: false }
+    }
+}
+
 struct Inner {
     files: Files,
-    /// What was recorded since the last file, by kind.
-    writers: BTreeMap<StateKind, SegmentWriter>,
+    /// What was recorded since the last file.
+    writers: BTreeMap<Rows, SegmentWriter>,
     added: Vec<StateFile>,
     /// Whether the row recorded last went to `deliveries`.
     is_recorded: bool,
-    /// Asked and not answered. A text the model failed on stays: the next run tries again.
-    waiting: BTreeMap<TextKey, TextRequest>,
+    /// Asked and not answered by the model, or by the candidate. A text a model failed on stays: the next run tries again.
+    waiting: [BTreeMap<TextKey, TextRequest>; 2],
     /// `waiting` is not what was written last.
     is_waiting_new: bool,
     /// The first error; nothing is written after it.
@@ -69,15 +84,15 @@ struct Inner {
 pub struct StateJournal(Option<Rc<RefCell<Inner>>>);
 
 impl StateJournal {
-    /// The journal of a worker in a job that scores with this model; `stem` begins the names of its files and of no others.
-    pub fn new(objects: Arc<dyn Objects>, stem: &str, model_id: &str) -> Self {
+    /// The journal of a worker in a job that scores with these models; `stem` begins the names of its files and of no others.
+    pub fn new(objects: Arc<dyn Objects>, stem: &str, models: &ModelIds) -> Self {
         let stem = stem.to_owned();
         Self(Some(Rc::new(RefCell::new(Inner {
-            files: Files { objects, stem, model_id: model_id.to_owned(), number: 0 },
+            files: Files { objects, stem, models: models.clone(), number: 0 },
             writers: BTreeMap::new(),
             added: Vec::new(),
             is_recorded: false,
-            waiting: BTreeMap::new(),
+            waiting: Default::default(),
             is_waiting_new: false,
             failed: None,
         }))))
@@ -88,9 +103,33 @@ impl StateJournal {
         Self(None)
     }
 
-    /// The texts that wait for the model, or that it failed on.
+    /// Where the answers of the candidate go.
+    pub fn of_candidate(&self) -> CandidateJournal {
+        CandidateJournal(self.clone())
+    }
+
+    /// The texts that wait for a model, or that it failed on.
     pub fn waiting(&self) -> Vec<TextKey> {
-        self.0.as_ref().map_or_else(Vec::new, |inner| inner.borrow().waiting.keys().copied().collect())
+        let of = |inner: &Inner| inner.waiting.iter().flat_map(BTreeMap::keys).copied().collect();
+        self.0.as_ref().map_or_else(Vec::new, |inner| of(&inner.borrow()))
+    }
+
+    fn asked(&self, request: &TextRequest, is_candidate: bool) {
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
+        inner.waiting[usize::from(is_candidate)].insert(request.key, request.clone());
+        inner.is_waiting_new = true;
+    }
+
+    fn answered(&self, answer: &Prediction, is_candidate: bool) {
+        let Some(inner) = &self.0 else { return };
+        let inner = &mut *inner.borrow_mut();
+        if let Outcome::Failed(_) = answer.outcome {
+            return;
+        }
+        inner.waiting[usize::from(is_candidate)].remove(&answer.key);
+        inner.is_waiting_new = true;
+        inner.push(Rows { kind: StateKind::Predictions, is_candidate }, answer.key.0, 0, answer);
     }
 
     /// Writes what was recorded since the last call. Call it when the dataflow has passed the epochs of the commit.
@@ -104,8 +143,8 @@ impl StateJournal {
             return Err(error);
         }
         let Inner { files, writers, added, .. } = inner;
-        for (kind, writer) in writers {
-            added.extend(files.write(*kind, writer)?);
+        for (what, writer) in writers {
+            added.extend(files.write(*what, writer)?);
         }
         let texts = if std::mem::take(&mut inner.is_waiting_new) { Some(inner.write_texts()?) } else { None };
         Ok(NewState { added: std::mem::take(&mut inner.added), texts })
@@ -113,13 +152,14 @@ impl StateJournal {
 }
 
 impl Inner {
-    fn push(&mut self, kind: StateKind, key: u128, version: i64, row: &impl Serialize) -> bool {
+    fn push(&mut self, what: impl Into<Rows>, key: u128, version: i64, row: &impl Serialize) -> bool {
+        let what = what.into();
         if self.failed.is_some() {
             return false;
         }
-        let writer = self.writers.entry(kind).or_default();
+        let writer = self.writers.entry(what).or_default();
         let is_full = writer.encoded_bytes() >= SEGMENT_BYTES;
-        let written = if is_full { self.files.write(kind, writer) } else { Ok(None) };
+        let written = if is_full { self.files.write(what, writer) } else { Ok(None) };
         let pushed = written.and_then(|file| {
             self.added.extend(file);
             writer.push(key, version, row)
@@ -130,10 +170,12 @@ impl Inner {
 
     fn write_texts(&mut self) -> Result<Option<StateFile>, StateError> {
         let mut writer = SegmentWriter::default();
-        for request in self.waiting.values() {
-            writer.push(request.key.0, 0, request)?;
+        let [published, candidate] = &self.waiting;
+        let further = candidate.iter().filter(|(key, _)| !published.contains_key(key));
+        for (key, request) in published.iter().chain(further) {
+            writer.push(key.0, 0, request)?;
         }
-        self.files.write(StateKind::Texts, &mut writer)
+        self.files.write(StateKind::Texts.into(), &mut writer)
     }
 }
 
@@ -153,28 +195,31 @@ impl Journal for StateJournal {
         let Some(inner) = &self.0 else { return };
         let inner = &mut *inner.borrow_mut();
         if std::mem::take(&mut inner.is_recorded) {
-            inner.writers.entry(StateKind::Deliveries).or_default().undo();
+            inner.writers.entry(StateKind::Deliveries.into()).or_default().undo();
         }
     }
 }
 
 impl AnswerJournal<TextRequest> for StateJournal {
     fn asked(&mut self, request: &TextRequest) {
-        let Some(inner) = &self.0 else { return };
-        let inner = &mut *inner.borrow_mut();
-        inner.waiting.insert(request.key, request.clone());
-        inner.is_waiting_new = true;
+        Self::asked(self, request, false);
     }
 
     fn answered(&mut self, answer: &Prediction) {
-        let Some(inner) = &self.0 else { return };
-        let inner = &mut *inner.borrow_mut();
-        if let Outcome::Failed(_) = answer.outcome {
-            return;
-        }
-        inner.waiting.remove(&answer.key);
-        inner.is_waiting_new = true;
-        inner.push(StateKind::Predictions, answer.key.0, 0, answer);
+        Self::answered(self, answer, false);
+    }
+}
+
+/// What the candidate is asked and answers.
+pub struct CandidateJournal(StateJournal);
+
+impl AnswerJournal<TextRequest> for CandidateJournal {
+    fn asked(&mut self, request: &TextRequest) {
+        self.0.asked(request, true);
+    }
+
+    fn answered(&mut self, answer: &Prediction) {
+        self.0.answered(answer, true);
     }
 }
 

@@ -47,6 +47,7 @@ impl Hello {
         // What may differ from host to host; that the models are the same is checked when they are loaded.
         shared.inference.devices = None;
         shared.inference.model = ModelConfig::default();
+        shared.inference.candidate = shared.inference.candidate.map(|_| ModelConfig::default());
         shared.inference.limits = PoolLimits::default();
         shared.cluster = ClusterSettings { hosts: settings.cluster.hosts.clone(), ..ClusterSettings::default() };
         Ok(Self {

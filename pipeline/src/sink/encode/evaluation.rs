@@ -1,11 +1,13 @@
 //! `model_eval`: numbers from confusion matrices.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use bytes::Bytes;
 use contactflow_schemas::facts::ModelEvaluation;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::{Window, Windows};
+use serde::{Deserialize, Serialize};
 
 use super::writer::TableWriter;
 use super::{EncodeError, unique};
@@ -63,23 +65,54 @@ fn macro_mean(classes: &BTreeMap<&str, Agreement>, value: fn(&Agreement) -> Opti
     (count > 0).then(|| sum / f64::from(count))
 }
 
-/// Encodes one partition of `model_eval`, by tenant, head and class (all of them first).
+/// The models of a job.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIds {
+    /// Whose scores count; empty with inference off.
+    pub published: String,
+    /// Whose scores are shown beside them; empty without one.
+    pub candidate: String,
+}
+
+impl fmt::Display for ModelIds {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.published.is_empty(), self.candidate.is_empty()) {
+            (true, _) => formatter.write_str("none"),
+            (false, true) => formatter.write_str(&self.published),
+            (false, false) => write!(formatter, "{}, candidate {}", self.published, self.candidate),
+        }
+    }
+}
+
+impl ModelIds {
+    /// The one of the two.
+    pub fn of(&self, is_candidate: bool) -> &str {
+        if is_candidate { &self.candidate } else { &self.published }
+    }
+
+    /// True when `model_id` is one of them.
+    pub fn have(&self, model_id: &str) -> bool {
+        !model_id.is_empty() && (self.published == model_id || self.candidate == model_id)
+    }
+}
+
+/// Encodes one partition of `model_eval`, by tenant, head, model (the published one first) and class (all of them first).
 ///
 /// # Errors
 /// [`EncodeError::DuplicateKey`] for a head that comes twice on a day.
 pub fn encode_evaluations(
     evaluations: Vec<ModelEvaluation>,
     windows: &Windows,
-    model_id: &str,
+    models: &ModelIds,
 ) -> Result<Bytes, EncodeError> {
     let table = Table::ModelEval;
-    let key = |one: &ModelEvaluation| (one.tenant.as_str(), one.head.as_str());
+    let key = |one: &ModelEvaluation| (one.tenant.as_str(), one.head.as_str(), one.is_candidate);
     let mut rows: Vec<_> = evaluations.iter().map(|evaluation| (key(evaluation), evaluation)).collect();
     rows.sort_unstable_by_key(|&(key, _)| key);
     unique(table, rows.iter().map(|&(key, _)| key))?;
 
     let mut writer = TableWriter::new(table, rows.len())?;
-    for ((tenant, head), evaluation) in rows {
+    for ((tenant, head, is_candidate), evaluation) in rows {
         let start_ms = windows.day_start_ms(evaluation.day);
         let end_ms = windows.end_ms(Window::Day, start_ms);
         let mut row = |class: Option<&str>, counts: &Agreement, quotients: [Option<f64>; 4]| {
@@ -92,7 +125,7 @@ pub fn encode_evaluations(
             writer.int(counts.predicted);
             writer.int(counts.correct);
             quotients.into_iter().for_each(|quotient| writer.float(quotient));
-            writer.text(model_id);
+            writer.text(models.of(is_candidate));
             writer.end_row()
         };
         let (classes, all) = agreements(evaluation);

@@ -27,7 +27,7 @@ mod writer;
 pub use commits::{CommitRow, encode_commit};
 pub(in crate::sink) use concatenate::concatenate;
 pub use dimensions::encode_dimensions;
-pub use evaluation::encode_evaluations;
+pub use evaluation::{ModelIds, encode_evaluations};
 pub use facts::encode_facts;
 pub use kpi::encode_kpi;
 pub use rejects::encode_rejects;

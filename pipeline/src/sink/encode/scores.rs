@@ -20,12 +20,11 @@ fn units(fixed: i64) -> f64 {
     fixed as f64 / f64::from(SCORE_SCALE)
 }
 
-/// Encodes the messages of one partition of `message_scores`, by tenant, time, conversation, event id, source.
+/// Encodes the messages of one partition of `table`, `message_scores` or `candidate_scores`, by tenant, time, conversation, event id, source.
 ///
 /// # Errors
 /// [`EncodeError::DuplicateKey`] for an event that comes twice.
-pub fn encode_message_scores(scores: Vec<MessageScore>, model_id: &str) -> Result<Bytes, EncodeError> {
-    let table = Table::MessageScores;
+pub fn encode_message_scores(table: Table, scores: Vec<MessageScore>, model_id: &str) -> Result<Bytes, EncodeError> {
     let mut rows: Vec<_> = scores
         .iter()
         .map(|score| {

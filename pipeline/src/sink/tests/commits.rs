@@ -27,8 +27,14 @@ fn open(memory: &Arc<Memory>, writer_id: &str) -> Result<Committer, CommitError>
 }
 
 fn commit(committer: &mut Committer) -> Result<CommitSummary, CommitError> {
-    let source =
-        SourceFile { name: "events.ndjson".to_owned(), bytes: 10, version: None, rows: 3, model_id: String::new() };
+    let source = SourceFile {
+        name: "events.ndjson".to_owned(),
+        bytes: 10,
+        version: None,
+        rows: 3,
+        model_id: String::new(),
+        candidate_id: String::new(),
+    };
     committer.commit(CommitInput {
         epoch: 7,
         as_of_ms: Some(1),

@@ -39,16 +39,23 @@ fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
         ("kpi_agent_channel_hour", encode(AGENT_CHANNEL_HOUR, shuffled(rows::cells(12), turn)).unwrap()),
         ("kpi_channel_day", encode(Table::Kpi(Grouping::Channel, Window::Day), shuffled(channel_cells, turn)).unwrap()),
         ("conversation_facts", encode_facts(shuffled(rows::facts(), turn)).unwrap()),
-        ("message_scores", encode_message_scores(shuffled(rows::message_scores(), turn), "head-1").unwrap()),
+        (
+            "message_scores",
+            encode_message_scores(Table::MessageScores, shuffled(rows::message_scores(), turn), "head-1").unwrap(),
+        ),
         (
             "conversation_scores",
             encode_conversation_scores(shuffled(rows::conversation_scores(), turn), "head-1").unwrap(),
         ),
         ("topic_window", encode_topics(shuffled(rows::topics(), turn), &Windows::utc(), "head-1").unwrap()),
-        ("model_eval", encode_evaluations(shuffled(rows::evaluations(), turn), &Windows::utc(), "head-1").unwrap()),
+        ("model_eval", encode_evaluations(shuffled(rows::evaluations(), turn), &Windows::utc(), &models()).unwrap()),
         ("anomaly_scores", encode_anomalies(shuffled(rows::anomalies(), turn)).unwrap()),
         ("rejected_events", encode_rejects(shuffled(rows::rejects(), turn)).unwrap()),
     ]
+}
+
+fn models() -> ModelIds {
+    ModelIds { published: "head-1".to_owned(), candidate: "head-2".to_owned() }
 }
 
 fn read(body: &Bytes) -> RecordBatch {
@@ -129,7 +136,7 @@ fn rows_are_sorted_by_their_strings_nobody_first() {
 /// Eight negative labels, of which six are met; four positive ones, all met.
 #[test]
 fn agreement_is_counted_by_class_and_over_all() {
-    let batch = encode_evaluations(rows::evaluations(), &Windows::utc(), "head-1").unwrap();
+    let batch = encode_evaluations(rows::evaluations(), &Windows::utc(), &models()).unwrap();
     let batch = read(&batch);
     let number = |name: &str, row: usize| {
         let column = batch.column_by_name(name).unwrap().as_primitive::<Float64Type>();

@@ -201,6 +201,7 @@ pub(super) fn evaluations() -> Vec<ModelEvaluation> {
         day: DAY,
         tenant: symbol("acme"),
         head,
+        is_candidate: false,
         confusion: vec![(negative, negative, 6), (negative, positive, 2), (positive, positive, 4)],
     };
     TextHead::ALL.map(evaluation).to_vec()

@@ -98,8 +98,14 @@ impl Job {
     }
 
     fn try_commit(&mut self, as_of_ms: TimeMs) -> Result<CommitSummary, CommitError> {
-        let source =
-            SourceFile { name: "events.ndjson".to_owned(), bytes: 10, version: None, rows: 3, model_id: String::new() };
+        let source = SourceFile {
+            name: "events.ndjson".to_owned(),
+            bytes: 10,
+            version: None,
+            rows: 3,
+            model_id: String::new(),
+            candidate_id: String::new(),
+        };
         self.committer.commit(CommitInput {
             epoch: 7,
             as_of_ms: Some(as_of_ms),
