@@ -388,7 +388,7 @@ pub struct ConversationRequest {
 /// Quality of a sequence of turns.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Quality {
-    /// Probability of a satisfied customer, 0 ..= [`SCORE_SCALE`].
+    /// Half the expected class (0 dissatisfied, 1 neutral, 2 satisfied), 0 ..= [`SCORE_SCALE`].
     pub score: i32,
     /// How much each turn counted, in the order of the request; sums to [`SCORE_SCALE`].
     pub attention: Vec<i32>,

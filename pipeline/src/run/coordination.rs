@@ -261,7 +261,10 @@ impl<'a> Coordination<'a> {
         let decided = self.decided.clone();
         self.step_while(worker, || decided.less_than(&announcements));
         self.exchange();
-        self.announced.pop_front()
+        let announced = self.announced.pop_front();
+        // Whoever went on without it would be waited for for ever.
+        assert!(announced.is_some() || self.shared.has_failed(), "an announcement is heard by all");
+        announced
     }
 
     /// Reports what the process has read, and why published values change.

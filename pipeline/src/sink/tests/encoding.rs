@@ -91,7 +91,7 @@ fn bytes_are_those_of_every_other_process_and_version() {
         ("kpi_channel_day", "e0b99bbf84b6772c"),
         ("conversation_facts", "98cdf66b878cb52b"),
         ("message_scores", "c9be5ac4df012e26"),
-        ("conversation_scores", "d01c49d6c285d0c9"),
+        ("conversation_scores", "704af25faa7316cb"),
         ("topic_window", "22381a9eaab5b46a"),
         ("model_eval", "3de26f6ca4a72dd5"),
         ("anomaly_scores", "e932c6a70b31eee5"),
