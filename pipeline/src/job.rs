@@ -13,18 +13,20 @@ use contactflow_operators::conversation::Histories;
 use contactflow_operators::deduplicate::{Ledger, deduplicate};
 use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
-use contactflow_operators::infer::{Backlog, infer};
+use contactflow_operators::infer::{AnswerJournal, Backlog, infer};
 use contactflow_operators::metrics::Metrics;
 use contactflow_operators::scores::{
     Asking, contributions as contributions_of_messages, cycles, evaluations, explain, qualities, scores, topics,
 };
 use contactflow_schemas::dimension::{Dimension, DimensionEvent};
 use contactflow_schemas::facts::Grouping::Channel;
-use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey};
+use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey, Request};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
 use contactflow_schemas::windows::Windows;
+use differential_dataflow::{ExchangeData, VecCollection};
+use timely::dataflow::Stream;
 use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::worker::Worker;
@@ -174,6 +176,28 @@ fn check_dimensions(sealed: &Sealed, rows: &[(DimensionEvent, isize)]) {
     rows.for_each(|(row, _)| sealed.check_dimension(row.time_ms));
 }
 
+/// Asks the devices of worker `index` of this process. Without devices only what is `known` is answered, and nothing is kept of what
+/// waits.
+fn ask<'scope, R>(
+    requests: Stream<'scope, Epoch, Vec<R>>,
+    known: Stream<'scope, Epoch, Vec<R::Answer>>,
+    backlog: &Backlog,
+    devices: Option<Arc<DevicePool<R>>>,
+    index: usize,
+    journal: impl AnswerJournal<R> + 'static,
+) -> VecCollection<'scope, Epoch, R::Answer, isize>
+where
+    R: Request<Answer: ExchangeData> + timely::ExchangeData,
+{
+    match devices {
+        Some(devices) => {
+            let connect = move |wake| PooledModel::connect(&devices, index, wake);
+            infer(requests, known, backlog.clone(), journal, connect)
+        }
+        None => infer(requests, known, backlog.clone(), (), |_| NoModel::default()),
+    }
+}
+
 /// Builds the whole dataflow, stage after stage; what a restart needs goes to `journal`:
 ///
 /// ```text
@@ -226,16 +250,9 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
 
         // Predictions, once per distinct text, and what they say about the turns that stand.
-        // Without a model nothing is kept of what waits for one.
         let is_on = !models.published.is_empty();
         let texts = read.texts;
-        let predictions = match devices {
-            Some(devices) => {
-                let connect = move |wake| PooledModel::connect(&devices, index, wake);
-                infer(texts.clone(), read.predictions, backlog.clone(), journal.clone(), connect)
-            }
-            None => infer(texts.clone(), read.predictions, backlog.clone(), (), |_| NoModel::default()),
-        };
+        let predictions = ask(texts.clone(), read.predictions, &backlog, devices, index, journal.clone());
         let turns = conversations.turns.filter(move |_| is_on);
         let labelled = conversations.labelled;
         let scored = scores(turns.clone(), labelled.clone(), predictions, false);
@@ -243,13 +260,7 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
 
         // A candidate is asked about every text too, and what it says stands beside that and counts nowhere.
         if !models.candidate.is_empty() {
-            let predictions = match candidate {
-                Some(devices) => {
-                    let connect = move |wake| PooledModel::connect(&devices, index, wake);
-                    infer(texts, read.candidates, backlog.clone(), journal.of_candidate(), connect)
-                }
-                None => infer(texts, read.candidates, backlog.clone(), (), |_| NoModel::default()),
-            };
+            let predictions = ask(texts, read.candidates, &backlog, candidate, index, journal.of_candidate());
             let scored = scores(turns.clone(), labelled, predictions, true);
             compared = compared.concat(scored.compared);
             views.message_scores(arrange_rows(scored.messages, |row| row.day, "CandidateScores"), true);
@@ -265,13 +276,7 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
                 sequences.lock().unwrap_or_else(PoisonError::into_inner).insert(request.key);
             }
         });
-        let answers = match judges {
-            Some(judges) => {
-                let connect = move |wake| PooledModel::connect(&judges, index, wake);
-                infer(asked, read.qualities, backlog, journal, connect)
-            }
-            None => infer(asked, read.qualities, backlog, (), |_| NoModel::default()),
-        };
+        let answers = ask(asked, read.qualities, &backlog, judges, index, journal);
         let quality = qualities(cycles.scores, answers, &windows, causes);
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.

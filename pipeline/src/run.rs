@@ -5,6 +5,7 @@
 //! that also waits for the model.
 
 mod cluster;
+mod commits;
 mod coordination;
 mod erase;
 mod files;

@@ -123,7 +123,7 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
         receipt.table_files = (commit.files_written + commit.files_removed) as u64;
     }
     receipt.restatement_files = shared.forget_events(&found.names)? as u64;
-    receipt.erased_at_ms = super::shared::wall_clock_ms();
+    receipt.erased_at_ms = super::commits::wall_clock_ms();
     receipt.scan = scan(&*objects, contact)?;
     let body = serde_json::to_vec(&receipt).map_err(|error| StateError::Encode(error.to_string()))?;
     let name = format!("{RECEIPTS}/{:020}.json", receipt.commit);

@@ -8,8 +8,9 @@ use std::time::Instant;
 use contactflow_operators::infer::Backlog;
 
 use super::cluster::{Connections, Start};
+use super::commits::published_settings;
 use super::resume::{Again, Before, Resume};
-use super::shared::{Shared, Stop, Target, published_settings};
+use super::shared::{Shared, Stop, Target};
 use super::{JobError, Mode, RunSummary, start_workers};
 use crate::job::JobContext;
 use crate::seal::Sealed;
