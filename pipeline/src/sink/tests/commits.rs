@@ -11,8 +11,9 @@ use contactflow_schemas::tables::Table;
 
 use super::PARQUET;
 use super::memory::Memory;
+use super::rows;
 use crate::sink::objects::Objects;
-use crate::sink::{CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile};
+use crate::sink::{CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves};
 use crate::store::Root;
 
 const KPI: Table = Table::Kpi(Grouping::Channel, Window::Day);
@@ -27,14 +28,7 @@ fn open(memory: &Arc<Memory>, writer_id: &str) -> Result<Committer, CommitError>
 }
 
 fn commit(committer: &mut Committer) -> Result<CommitSummary, CommitError> {
-    let source = SourceFile {
-        name: "events.ndjson".to_owned(),
-        bytes: 10,
-        version: None,
-        rows: 3,
-        model_id: String::new(),
-        candidate_id: String::new(),
-    };
+    let source = rows::source_file();
     committer.commit(CommitInput {
         epoch: 7,
         as_of_ms: Some(1),

@@ -13,6 +13,8 @@ use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::Tally;
 use contactflow_schemas::windows::Window;
 
+use crate::sink::SourceFile;
+
 /// 2024-03-01.
 pub(super) const DAY: i32 = 19_783;
 
@@ -239,4 +241,16 @@ pub(super) fn rejects() -> Vec<Reject> {
     };
     // The last one twice: rejects have no key.
     (0..20).chain([19]).map(reject).collect()
+}
+
+/// An event file that a commit has read.
+pub(super) fn source_file() -> SourceFile {
+    SourceFile {
+        name: "events.ndjson".to_owned(),
+        bytes: 10,
+        version: None,
+        rows: 3,
+        model_id: String::new(),
+        candidate_id: String::new(),
+    }
 }

@@ -24,10 +24,10 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::PARQUET;
 use super::memory::Memory;
+use super::rows;
 use crate::sink::objects::Objects;
 use crate::sink::{
-    CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, SourceFile, TableLayout,
-    encode_kpi,
+    CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves, TableLayout, encode_kpi,
 };
 
 const HOURS: Table = Table::Kpi(Grouping::AgentChannel, Window::Hour);
@@ -98,14 +98,7 @@ impl Job {
     }
 
     fn try_commit(&mut self, as_of_ms: TimeMs) -> Result<CommitSummary, CommitError> {
-        let source = SourceFile {
-            name: "events.ndjson".to_owned(),
-            bytes: 10,
-            version: None,
-            rows: 3,
-            model_id: String::new(),
-            candidate_id: String::new(),
-        };
+        let source = rows::source_file();
         self.committer.commit(CommitInput {
             epoch: 7,
             as_of_ms: Some(as_of_ms),
