@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use contactflow_inference::{
-    BatchInput, BatchShapes, Device, Encoder, ModelConfig, Scorer, TextTokenizer, TokenizedText,
+    BatchInput, BatchShapes, Device, Encoder, ModelConfig, PlannedBatch, Scorer, TextTokenizer, TokenizedText, passes,
 };
 use contactflow_schemas::prediction::{TextKey, TextRequest};
 
@@ -55,15 +55,18 @@ fn encoder(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> 
     let encoder = Encoder::load(&config.encoder_dir, None, Device::Cpu)?;
     let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?;
     let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
-    let pad_token_id = encoder.config().pad_token_id;
+    let (pad_token_id, last_layer) = (encoder.config().pad_token_id, encoder.config().num_hidden_layers);
     Ok(move |texts: &[String]| {
         let tokenized =
             texts.iter().map(|text| tokenizer.tokenize(text)).collect::<contactflow_inference::Result<Vec<_>>>()?;
         let counts: Vec<usize> = tokenized.iter().map(|text| text.ids.len()).collect();
-        for batch in shapes.plan(&counts) {
-            let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &tokenized[member]).collect();
-            let input = BatchInput::new(&members, batch.shape, pad_token_id, Device::Cpu)?;
-            let _ = encoder.forward(&input.input_ids, &input.attention_mask)?;
+        for pass in passes(&shapes.plan(&counts), &counts, Device::Cpu) {
+            let input = |batch: &PlannedBatch| {
+                let members: Vec<&TokenizedText> = batch.members.iter().map(|&member| &tokenized[member]).collect();
+                BatchInput::new(&members, batch.shape, pad_token_id, Device::Cpu)
+            };
+            let inputs = pass.iter().map(input).collect::<contactflow_inference::Result<Vec<_>>>()?;
+            let _ = encoder.forward_batches(&inputs, &[last_layer])?;
         }
         Ok(counts.iter().sum::<usize>() as u64)
     })

@@ -99,6 +99,29 @@ impl BatchShapes {
     }
 }
 
+/// Tokens that go through the encoder together on the CPU: with more, its products are hardly faster.
+const PASS_TOKENS: usize = 2048;
+
+/// The batches of `planned` that one pass of the encoder takes on `device`, one pass after the other: on the CPU, where
+/// padding costs nothing, some [`PASS_TOKENS`] of their texts' `token_counts`; elsewhere one batch at a time.
+pub fn passes<'a>(planned: &'a [PlannedBatch], token_counts: &[usize], device: Device) -> Vec<&'a [PlannedBatch]> {
+    let tokens_max = if device == Device::Cpu { PASS_TOKENS } else { 0 };
+    let mut passes = Vec::new();
+    let (mut start, mut tokens) = (0, 0);
+    for (index, batch) in planned.iter().enumerate() {
+        let own: usize = batch.members.iter().map(|&member| token_counts[member]).sum();
+        if index > start && tokens + own > tokens_max {
+            passes.push(&planned[start..index]);
+            (start, tokens) = (index, 0);
+        }
+        tokens += own;
+    }
+    if start < planned.len() {
+        passes.push(&planned[start..]);
+    }
+    passes
+}
+
 /// Computes results of members, one each, as one batch of a shape.
 pub(crate) type Compute<'a, M, T> = dyn FnMut(&[M], BatchShape) -> Result<Vec<T>> + 'a;
 
@@ -213,6 +236,22 @@ mod tests {
             assert!(shapes.shapes().iter().all(|shape| shape.rows == 1 || shape.rows * shape.length <= batch_tokens));
         }
         assert!(BatchShapes::new(0, 1).is_err() && BatchShapes::new(1, 0).is_err());
+    }
+
+    #[test]
+    fn on_the_cpu_batches_share_passes_of_so_many_tokens_elsewhere_each_has_its_own() {
+        let counts: Vec<usize> = (0..1000).map(|index| 2 + index * 7 % 127).collect();
+        let plan = shapes().plan(&counts);
+        let together = passes(&plan, &counts, Device::Cpu);
+        assert_eq!(together.concat(), plan);
+        let tokens = |pass: &[PlannedBatch]| -> usize {
+            pass.iter().flat_map(|batch| &batch.members).map(|&member| counts[member]).sum()
+        };
+        assert!(together.iter().all(|pass| tokens(pass) <= PASS_TOKENS));
+        let total: usize = counts.iter().sum();
+        assert!(together.len() <= total / (PASS_TOKENS - 512) + 1, "{} passes", together.len());
+        assert_eq!(passes(&plan, &counts, Device::Cuda(0)).len(), plan.len());
+        assert!(passes(&[], &counts, Device::Cpu).is_empty());
     }
 
     #[test]

@@ -5,16 +5,16 @@
 //! computed at all ([`packing`](crate::packing)).
 
 mod adapted;
+mod forward;
+mod layers;
 
 use std::path::Path;
-use std::sync::LazyLock;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::encoder::layers::{Layer, LayerNorm, Linear};
 use crate::error::{InferenceError, Result, malformed, read_file};
-use crate::packing::Packing;
-use crate::pooling::EncoderOutput;
 use crate::precision::Precision;
 use crate::weights::{WeightFile, sha256_hex};
 
@@ -106,122 +106,6 @@ impl EncoderConfig {
     }
 }
 
-/// Weight `[out, in]` and bias `[out]` of a dense layer.
-#[derive(Debug)]
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-    /// Whether oneDNN computes the product, see [`prefers_one_dnn`].
-    one_dnn: bool,
-}
-
-/// Whether oneDNN multiplies faster than LibTorch's default, MKL, on this machine's CPU. MKL does not use AVX-512 on
-/// processors of other makers (an AMD EPYC: 100 instead of 200 GFLOP/s); on Intel's it does, and oneDNN, which here lays
-/// the weights out anew at every call, loses a sixth (one Sapphire Rapids core: 100 instead of 118 GFLOP/s).
-fn prefers_one_dnn() -> bool {
-    static PREFERS: LazyLock<bool> = LazyLock::new(|| {
-        let intel = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|about| about.contains("GenuineIntel"));
-        tch::utils::has_mkldnn() && !intel
-    });
-    *PREFERS
-}
-
-impl Linear {
-    fn new(weight: Tensor, bias: Tensor) -> Self {
-        let one_dnn = weight.device() == Device::Cpu && weight.kind() == Kind::Float && prefers_one_dnn();
-        Self { weight, bias, one_dnn }
-    }
-
-    fn forward_one_dnn(&self, input: &Tensor) -> Result<Tensor> {
-        let output = input.f_to_mkldnn(None::<Kind>)?.f_mkldnn_linear(&self.weight, Some(&self.bias))?;
-        Ok(output.f_to_dense(None::<Kind>, false)?)
-    }
-
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        if self.one_dnn { self.forward_one_dnn(input) } else { Ok(input.f_linear(&self.weight, Some(&self.bias))?) }
-    }
-
-    /// `forward(input) + residual`, of rows `[rows, in]` and `[rows, out]`: the product is added where the sum of
-    /// residual and bias already stands, which saves two passes over it.
-    fn forward_onto(&self, input: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        if self.one_dnn {
-            return Ok(self.forward_one_dnn(input)?.f_add_(residual)?);
-        }
-        Ok(residual.f_add(&self.bias)?.f_addmm_(input, &self.weight.f_transpose(0, 1)?)?)
-    }
-
-    fn to_kind(&self, kind: Kind) -> Result<Self> {
-        Ok(Self::new(self.weight.f_to_kind(kind)?, self.bias.f_to_kind(kind)?))
-    }
-}
-
-/// Scale and shift of a layer normalisation over the last dimension.
-#[derive(Debug)]
-struct LayerNorm {
-    weight: Tensor,
-    bias: Tensor,
-    eps: f64,
-}
-
-impl LayerNorm {
-    fn forward(&self, input: &Tensor) -> Result<Tensor> {
-        let shape = self.weight.size();
-        Ok(input.f_layer_norm(&shape[..], Some(&self.weight), Some(&self.bias), self.eps, false)?)
-    }
-
-    fn to_kind(&self, kind: Kind) -> Result<Self> {
-        Ok(Self { weight: self.weight.f_to_kind(kind)?, bias: self.bias.f_to_kind(kind)?, eps: self.eps })
-    }
-}
-
-/// One transformer layer.
-#[derive(Debug)]
-struct Layer {
-    /// Query, key and value in one matrix `[3 · hidden, hidden]`: one large product is faster than three.
-    query_key_value: Linear,
-    attention_output: Linear,
-    attention_norm: LayerNorm,
-    intermediate: Linear,
-    output: Linear,
-    output_norm: LayerNorm,
-}
-
-impl Layer {
-    /// `hidden` `[batch, length, hidden]`, `bias` `[batch, 1, 1, length]` (0 or −∞-like) → like `hidden`.
-    fn forward(&self, hidden: &Tensor, bias: &Tensor, heads: i64) -> Result<Tensor> {
-        let (batch, length, size) = hidden.size3()?;
-        let packed = self.query_key_value.forward(hidden)?.f_view([batch, length, 3, heads, size / heads])?;
-        let part = |index| -> Result<Tensor> { Ok(packed.f_select(2, index)?.f_transpose(1, 2)?) };
-        let (query, key, value) = (part(0)?, part(1)?, part(2)?);
-        let bias = bias.f_expand([batch, heads, length, length], false)?;
-        let context =
-            Tensor::f_scaled_dot_product_attention(&query, &key, &value, Some(&bias), 0.0, false, None, false)?;
-        let context = context.f_transpose(1, 2)?.f_reshape([batch, length, size])?;
-        let attended = self.attention_norm.forward(&self.attention_output.forward(&context)?.f_add_(hidden)?)?;
-        let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
-        self.output_norm.forward(&self.output.forward(&inner)?.f_add_(&attended)?)
-    }
-
-    /// As [`forward`](Self::forward) on packed rows `[rows, hidden]`.
-    fn forward_packed(&self, hidden: &Tensor, packing: &Packing, heads: i64) -> Result<Tensor> {
-        let context = packing.attend(&self.query_key_value.forward(hidden)?, heads)?;
-        let attended = self.attention_norm.forward(&self.attention_output.forward_onto(&context, hidden)?)?;
-        let inner = self.intermediate.forward(&attended)?.f_gelu_("none")?;
-        self.output_norm.forward(&self.output.forward_onto(&inner, &attended)?)
-    }
-
-    fn to_kind(&self, kind: Kind) -> Result<Self> {
-        Ok(Self {
-            query_key_value: self.query_key_value.to_kind(kind)?,
-            attention_output: self.attention_output.to_kind(kind)?,
-            attention_norm: self.attention_norm.to_kind(kind)?,
-            intermediate: self.intermediate.to_kind(kind)?,
-            output: self.output.to_kind(kind)?,
-            output_norm: self.output_norm.to_kind(kind)?,
-        })
-    }
-}
-
 /// A BERT encoder on one device. Loaded once, read-only afterwards.
 #[derive(Debug)]
 pub struct Encoder {
@@ -290,80 +174,6 @@ impl Encoder {
             device,
             config,
         })
-    }
-
-    /// Last hidden state `[batch, length, hidden]` (fp32) of `input_ids` `[batch, length]` (int64).
-    ///
-    /// `attention_mask` `[batch, length]` (int64) is 1 for tokens and 0 for padding; every row needs a token. Values at
-    /// padding positions are meaningless. No gradients are recorded.
-    ///
-    /// # Errors
-    /// [`InferenceError::Torch`] when shapes disagree, `length` exceeds `max_position_embeddings`, an id lies outside
-    /// the vocabulary, or memory runs out.
-    pub fn forward(&self, input_ids: &Tensor, attention_mask: &Tensor) -> Result<Tensor> {
-        let last = self.forward_layers(input_ids, attention_mask, &[self.config.num_hidden_layers])?;
-        Ok(last.f_squeeze_dim(2)?)
-    }
-
-    /// Hidden states after the layers `layers`, `[batch, length, layers, hidden]` (fp32), otherwise as
-    /// [`forward`](Self::forward). Layer 0 is the embeddings, `num_hidden_layers` the last; layers above the highest
-    /// requested one are not computed.
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward), and [`InferenceError::Config`] unless `layers` are existing, increasing layers.
-    pub fn forward_layers(&self, input_ids: &Tensor, attention_mask: &Tensor, layers: &[i64]) -> Result<Tensor> {
-        let count = self.config.num_hidden_layers;
-        if layers.is_empty()
-            || !layers.is_sorted_by(|a, b| a < b)
-            || layers.iter().any(|layer| !(0..=count).contains(layer))
-        {
-            let reason = format!("encoder layers {layers:?} are not increasing numbers of 0 to {count}");
-            return Err(InferenceError::Config(reason));
-        }
-        no_grad(|| {
-            let (batch, length) = input_ids.size2()?;
-            let positions = self.position_embeddings.f_narrow(0, 0, length)?;
-            let words = Tensor::f_embedding(&self.word_embeddings, input_ids, -1, false, false)?;
-            let words = words.f_to_kind(self.kind())?;
-            let mut hidden = self.embeddings_norm.forward(&words.f_add(&positions)?)?;
-            let packing = Packing::of(attention_mask)?;
-            if let Some(packing) = &packing {
-                hidden = packing.pack(&hidden)?;
-            }
-            let blocked = attention_mask.f_eq(0)?;
-            let bias = Tensor::f_zeros([batch, 1, 1, length], (self.kind(), self.device))?
-                .f_masked_fill(&blocked.f_view([batch, 1, 1, length])?, f64::NEG_INFINITY)?;
-            let mut kept = Vec::with_capacity(layers.len());
-            for (index, layer) in (0..=count).zip(std::iter::once(None).chain(self.layers.iter().map(Some))) {
-                if let Some(layer) = layer {
-                    let heads = self.config.num_attention_heads;
-                    hidden = match &packing {
-                        Some(packing) => layer.forward_packed(&hidden, packing, heads)?,
-                        None => layer.forward(&hidden, &bias, heads)?,
-                    };
-                }
-                if layers.contains(&index) {
-                    let states = match &packing {
-                        Some(packing) => packing.unpack(&hidden, batch, length)?,
-                        None => hidden.shallow_clone(),
-                    };
-                    kept.push(states.f_to_kind(Kind::Float)?);
-                }
-                if kept.len() == layers.len() {
-                    break;
-                }
-            }
-            Ok(Tensor::f_stack(&kept, 2)?)
-        })
-    }
-
-    /// What `output` asks for of the last hidden state, fp32: `[batch, length, hidden]` or `[batch, hidden]`. Otherwise as
-    /// [`forward`](Self::forward).
-    ///
-    /// # Errors
-    /// As [`forward`](Self::forward).
-    pub fn encode(&self, input_ids: &Tensor, attention_mask: &Tensor, output: EncoderOutput) -> Result<Tensor> {
-        output.of(&self.forward(input_ids, attention_mask)?, attention_mask)
     }
 
     /// The same encoder computing in `precision`; hidden states still come out in fp32.

@@ -1,7 +1,7 @@
 //! An encoder with its heads: one pass of the encoder serves all of them.
 
 use contactflow_schemas::prediction::{
-    Emotion, Highlight, IntentScore, Sentiment, SentimentLabel, TextScores, TurnVector,
+    Emotion, EmotionLabel, Highlight, IntentScore, Offensive, Sentiment, SentimentLabel, TextScores, TurnVector,
 };
 use contactflow_schemas::symbol::Symbol;
 use tch::{Device, Tensor, no_grad};
@@ -10,7 +10,7 @@ use crate::batching::{BatchInput, BatchShape};
 use crate::config::ModelConfig;
 use crate::conversation::ConversationHead;
 use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadName};
+use crate::head::{Head, HeadAnswer, HeadName};
 use crate::highlights::highlights;
 use crate::language::Language;
 use crate::quantise::{quantise, quantise_all};
@@ -23,6 +23,18 @@ pub(crate) struct Member<'a> {
     pub(crate) text: &'a str,
     pub(crate) tokens: &'a TokenizedText,
     pub(crate) language: Language,
+}
+
+fn tokens<'a>(members: &[Member<'a>]) -> Vec<&'a TokenizedText> {
+    members.iter().map(|member| member.tokens).collect()
+}
+
+/// A batch that has been through the encoder.
+#[derive(Debug)]
+pub(crate) struct Encoded {
+    input: BatchInput,
+    /// `[rows, length, layers, hidden]`.
+    states: Tensor,
 }
 
 /// A head and where its layers stand among those the encoder keeps.
@@ -129,21 +141,33 @@ impl ModelGroup {
     ///
     /// A text in another language than the group's gets a sentiment only: the other heads would guess.
     pub(crate) fn score(&self, members: &[Member<'_>], shape: BatchShape) -> Result<Vec<Option<TextScores>>> {
-        let tokens: Vec<&TokenizedText> = members.iter().map(|member| member.tokens).collect();
-        let (input, states) = self.text_encoder.encode(&tokens, shape, &self.layers)?;
+        let (input, states) = self.text_encoder.encode(&tokens(members), shape, &self.layers)?;
+        self.read(members, &Encoded { input, states })
+    }
+
+    /// What the heads will read of several batches, computed at once; see [`read`](Self::read).
+    pub(crate) fn encode(&self, batches: &[(Vec<Member<'_>>, BatchShape)]) -> Result<Vec<Encoded>> {
+        let batches: Vec<_> = batches.iter().map(|(members, shape)| (tokens(members), *shape)).collect();
+        let encoded = self.text_encoder.encode_batches(&batches, &self.layers)?;
+        Ok(encoded.into_iter().map(|(input, states)| Encoded { input, states }).collect())
+    }
+
+    /// As [`score`](Self::score), of members that are encoded already.
+    pub(crate) fn read(&self, members: &[Member<'_>], encoded: &Encoded) -> Result<Vec<Option<TextScores>>> {
+        let Encoded { input, states } = encoded;
         no_grad(|| {
-            let sentiments = self.sentiments(members, &input, &states)?;
-            let emotions = probabilities(self.emotion.as_ref(), members, &input, &states)?;
-            let offensives = probabilities(self.offensive.as_ref(), members, &input, &states)?;
-            let intents = probabilities(self.intent.as_ref(), members, &input, &states)?;
-            let vectors = self.vectors(members, &input, &states)?;
+            let sentiments = self.sentiments(members, input, states)?;
+            let emotions = answers(self.emotion.as_ref(), members, input, states)?;
+            let offensives = answers(self.offensive.as_ref(), members, input, states)?;
+            let intents = answers(self.intent.as_ref(), members, input, states)?;
+            let vectors = self.vectors(members, input, states)?;
             let assemble = |row: usize| {
                 let (sentiment, highlights) = sentiments[row].clone()?;
                 let mut scores = TextScores { highlights, ..TextScores::of_sentiment(sentiment) };
                 if members[row].language == self.language {
                     scores.emotion = of_row(&emotions, row)?.and_then(emotion);
-                    scores.offensive = of_row(&offensives, row)?.and_then(|all| quantise_all(all).get(1).copied());
-                    scores.intent = of_row(&intents, row)?.and_then(|all| self.intent(all));
+                    scores.offensive = of_row(&offensives, row)?.and_then(offensive);
+                    scores.intent = of_row(&intents, row)?.and_then(|answer| self.intent(answer));
                 }
                 scores.vector = vectors[row].clone();
                 Some(scores)
@@ -168,7 +192,7 @@ impl ModelGroup {
         let (logits, shares) = head.neural().forward_explained(&states, mask, plus as i64, minus as i64)?;
         let (logits, shares) = (rows(&logits, members.len())?, rows(&shares, members.len())?);
         let explain = |(row, member): (usize, &Member<'_>)| {
-            let sentiment = sentiment(&head.probabilities(&logits[row], member.text)?)?;
+            let sentiment = sentiment(&head.answer(&logits[row], member.text)?)?;
             let lexical = head.lexical().map(|branch| branch.contributions(member.text, plus, minus));
             let lexical = lexical.unwrap_or_default();
             let share = head.metadata().lexical_share;
@@ -177,10 +201,9 @@ impl ModelGroup {
         Ok(members.iter().enumerate().map(explain).collect())
     }
 
-    fn intent(&self, probabilities: &[f64]) -> Option<IntentScore> {
-        let units = quantise_all(probabilities);
-        let best = (0..units.len()).max_by_key(|&index| (units[index], std::cmp::Reverse(index)))?;
-        Some(IntentScore { label: *self.intents.get(best)?, probability: units[best] })
+    fn intent(&self, answer: &HeadAnswer) -> Option<IntentScore> {
+        let probability = *quantise_all(&answer.probabilities).get(answer.label)?;
+        Some(IntentScore { label: *self.intents.get(answer.label)?, probability })
     }
 }
 
@@ -236,37 +259,47 @@ fn heads(config: &ModelConfig, language: Language, encoder: &str, device: Device
     Ok(heads)
 }
 
-/// Probabilities per member that a head gives, if there is the head; `None` where they are not numbers.
-type Rows = Option<Vec<Option<Vec<f64>>>>;
+/// What a head says of each member, if there is the head; `None` where it is no number.
+type Rows = Option<Vec<Option<HeadAnswer>>>;
 
-fn probabilities(slot: Option<&Slot>, members: &[Member<'_>], input: &BatchInput, states: &Tensor) -> Result<Rows> {
+fn answers(slot: Option<&Slot>, members: &[Member<'_>], input: &BatchInput, states: &Tensor) -> Result<Rows> {
     let Some(slot) = slot else { return Ok(None) };
     let logits = rows(&slot.head.forward(&slot.states(states)?, &input.attention_mask)?, members.len())?;
-    let row = |(logits, member): (&Vec<f32>, &Member<'_>)| slot.head.probabilities(logits, member.text);
+    let row = |(logits, member): (&Vec<f32>, &Member<'_>)| slot.head.answer(logits, member.text);
     Ok(Some(logits.iter().zip(members).map(row).collect()))
 }
 
-/// The probabilities of a row: `Some(None)` without the head, `None` if they are not numbers.
-fn of_row(rows: &Rows, row: usize) -> Option<Option<&[f64]>> {
+/// The answer to a row: `Some(None)` without the head, `None` if it is no number.
+fn of_row(rows: &Rows, row: usize) -> Option<Option<&HeadAnswer>> {
     match rows {
         None => Some(None),
-        Some(rows) => rows[row].as_deref().map(Some),
+        Some(rows) => rows[row].as_ref().map(Some),
     }
 }
 
-fn emotion(probabilities: &[f64]) -> Option<Emotion> {
-    let &[anger, joy, optimism, sadness] = quantise_all(probabilities).as_slice() else { return None };
-    Some(Emotion { anger, joy, optimism, sadness })
+fn emotion(answer: &HeadAnswer) -> Option<Emotion> {
+    let &[anger, joy, optimism, sadness] = quantise_all(&answer.probabilities).as_slice() else { return None };
+    Some(Emotion { anger, joy, optimism, sadness, label: *EmotionLabel::ALL.get(answer.label)? })
+}
+
+fn offensive(answer: &HeadAnswer) -> Option<Offensive> {
+    let &[_, probability] = quantise_all(&answer.probabilities).as_slice() else { return None };
+    Some(Offensive { probability, is_offensive: answer.label == 1 })
 }
 
 /// Of three probabilities as they are. A head of two labels knows no neutral texts: what speaks for neither side, twice
-/// the smaller probability, counts as neutral, so that the score, positive minus negative, stays what the head says.
-fn sentiment(probabilities: &[f64]) -> Option<Sentiment> {
-    match *probabilities {
-        [negative, neutral, positive] => Some(quantise([negative, neutral, positive])),
+/// the smaller probability, counts as neutral, so that the score, positive minus negative, stays what the head says; the
+/// most probable of the three is what it decides for.
+fn sentiment(answer: &HeadAnswer) -> Option<Sentiment> {
+    match *answer.probabilities {
+        [negative, neutral, positive] => {
+            let [negative, neutral, positive] = quantise([negative, neutral, positive]);
+            Some(Sentiment { negative, neutral, positive, label: *SentimentLabel::ALL.get(answer.label)? })
+        }
         [negative, positive] => {
             let undecided = negative.min(positive);
-            Some(quantise([negative - undecided, 2.0 * undecided, positive - undecided]))
+            let [negative, neutral, positive] = quantise([negative - undecided, 2.0 * undecided, positive - undecided]);
+            Some(Sentiment::most_probable(negative, neutral, positive))
         }
         _ => None,
     }
@@ -278,15 +311,31 @@ mod tests {
 
     use super::*;
 
+    fn answer(probabilities: &[f64]) -> HeadAnswer {
+        HeadAnswer { probabilities: probabilities.to_vec(), label: 0 }
+    }
+
     #[test]
     fn a_head_of_two_labels_keeps_its_score_and_calls_indecision_neutral() {
         for percent in 0..=100 {
             let positive = f64::from(percent) / 100.0;
-            let found = sentiment(&[1.0 - positive, positive]).expect("two labels");
+            let found = sentiment(&answer(&[1.0 - positive, positive])).expect("two labels");
             assert_eq!(found.negative + found.neutral + found.positive, SCORE_SCALE);
             assert_eq!(found.score(), (percent * 2 - 100) * SCORE_SCALE / 100);
         }
-        assert_eq!(sentiment(&[0.5, 0.5]).map(|found| found.neutral), Some(SCORE_SCALE));
-        assert_eq!(sentiment(&[1.0]), None);
+        let undecided = sentiment(&answer(&[0.5, 0.5])).expect("two labels");
+        assert_eq!((undecided.neutral, undecided.label), (SCORE_SCALE, SentimentLabel::Neutral));
+        assert_eq!(sentiment(&answer(&[1.0])), None);
+    }
+
+    #[test]
+    fn the_label_is_what_the_head_decides_for_not_the_most_probable() {
+        let biased = |probabilities: &[f64], label| HeadAnswer { probabilities: probabilities.to_vec(), label };
+        let found = sentiment(&biased(&[0.5, 0.4, 0.1], 1)).expect("three labels");
+        assert_eq!((found.negative, found.label), (5_000, SentimentLabel::Neutral));
+        let found = emotion(&biased(&[0.4, 0.1, 0.2, 0.3], 3)).expect("four labels");
+        assert_eq!((found.anger, found.label), (4_000, EmotionLabel::Sadness));
+        let found = offensive(&biased(&[0.6, 0.4], 1)).expect("two labels");
+        assert_eq!((found.probability, found.is_offensive), (4_000, true));
     }
 }

@@ -23,7 +23,7 @@ mod training;
 mod weights;
 
 pub use adapter::{Adapter, AdapterMetadata};
-pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch};
+pub use batching::{BatchInput, BatchShape, BatchShapes, BatchStats, PlannedBatch, passes};
 pub use config::{AdapterSetting, ModelConfig, Multilingual, MultilingualConfig, default_encoder_dir};
 pub use conversation::{ConversationHead, ConversationHeadMetadata, ConversationScorer};
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};

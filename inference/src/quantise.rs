@@ -1,6 +1,6 @@
 //! Probabilities as fixed-point integers that sum to the scale exactly.
 
-use contactflow_schemas::prediction::{SCORE_SCALE, Sentiment};
+use contactflow_schemas::prediction::SCORE_SCALE;
 
 /// Softmax of `logits / temperature` in double precision; `None` unless every logit is finite.
 pub(crate) fn softmax(logits: &[f64], temperature: f64) -> Option<Vec<f64>> {
@@ -18,11 +18,11 @@ pub(crate) fn softmax(logits: &[f64], temperature: f64) -> Option<Vec<f64>> {
 ///
 /// Negative and positive are rounded to nearest, neutral takes the rest, so the sum is exactly [`SCORE_SCALE`] and
 /// the two probabilities that make up the score are never off by more than half a unit.
-pub(crate) fn quantise(probabilities: [f64; 3]) -> Sentiment {
+pub(crate) fn quantise(probabilities: [f64; 3]) -> [i32; 3] {
     let unit = |probability: f64| (probability * f64::from(SCORE_SCALE)).round() as i32;
     let negative = unit(probabilities[0]).clamp(0, SCORE_SCALE);
     let positive = unit(probabilities[2]).clamp(0, SCORE_SCALE - negative);
-    Sentiment { negative, neutral: SCORE_SCALE - negative - positive, positive }
+    [negative, SCORE_SCALE - negative - positive, positive]
 }
 
 /// Probabilities in units of 1/[`SCORE_SCALE`] that sum to it exactly: rounded down, and the rest goes to the largest
@@ -61,8 +61,8 @@ mod tests {
                 let logits = [f64::from(a) * 0.37 - 11.0, 0.1, f64::from(b) * 0.41 - 12.0];
                 let p = softmax(&logits, 1.3).expect("finite");
                 let s = quantise([p[0], p[1], p[2]]);
-                assert_eq!(s.negative + s.neutral + s.positive, SCORE_SCALE);
-                for (fixed, exact) in [s.negative, s.neutral, s.positive].into_iter().zip(&p) {
+                assert_eq!(s.iter().sum::<i32>(), SCORE_SCALE);
+                for (fixed, exact) in s.into_iter().zip(&p) {
                     assert!((0..=SCORE_SCALE).contains(&fixed));
                     assert!((f64::from(fixed) - exact * f64::from(SCORE_SCALE)).abs() <= 1.0 + 1e-9);
                 }
@@ -73,8 +73,7 @@ mod tests {
     #[test]
     fn two_halves_do_not_overflow_the_scale() {
         // Both round up at .5: without the clamp the sum would be one unit too large.
-        let s = quantise([0.50005, 0.0, 0.49995]);
-        assert_eq!((s.negative, s.neutral, s.positive), (5001, 0, 4999));
+        assert_eq!(quantise([0.50005, 0.0, 0.49995]), [5001, 0, 4999]);
     }
 
     #[test]

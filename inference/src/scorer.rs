@@ -3,17 +3,20 @@
 use contactflow_schemas::prediction::{Outcome, Prediction, Request, TextRequest, TextScores};
 use tch::Device;
 
-use crate::batching::{BatchShape, BatchStats, Headroom};
+use crate::batching::{BatchShape, BatchStats, Headroom, PlannedBatch, passes};
 use crate::config::ModelConfig;
 use crate::conversation::ConversationHead;
 use crate::error::Result;
-use crate::group::{Member, ModelGroup};
+use crate::group::{Encoded, Member, ModelGroup};
 use crate::head::Head;
 use crate::language::Language;
 use crate::text_encoder::TextEncoder;
 use crate::tokenizer::TokenizedText;
 use crate::weights::sha256_hex;
 
+/// Version of what a prediction holds: stands in the model id, so that what an earlier program stored is not taken for
+/// this one's.
+const PREDICTION_VERSION: u32 = 2;
 /// Characters of a digest that stand in a model id.
 const SHORT_HASH_CHARS: usize = 10;
 
@@ -39,7 +42,8 @@ fn model_id(groups: &[(Language, ModelGroup)]) -> String {
     };
     let heads: Vec<String> = groups.iter().flat_map(of_group).collect();
     let digest = |parts: String| sha256_hex(parts.as_bytes());
-    format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads.join("\n"))))
+    let heads = format!("predictions {PREDICTION_VERSION}\n{}", heads.join("\n"));
+    format!("text-{}-{}", short(&digest(encoders.join("\n"))), short(&digest(heads)))
 }
 
 /// Anything that answers requests on a device thread; [`Scorer`] answers texts, tests put in others.
@@ -135,24 +139,44 @@ impl Scorer {
             .iter()
             .map(|(index, tokens)| Member { text: &requests[*index].text, tokens, language: languages[*index] })
             .collect();
-        for batch in self.groups[group].1.text_encoder.shapes.plan(&counts) {
-            let members: Vec<Member<'_>> = batch.members.iter().map(|&member| texts[member]).collect();
-            for (&member, outcome) in batch.members.iter().zip(self.score_batch(group, &members, batch.shape)) {
-                outcomes[tokenized[member].0] = Some(outcome);
+        let text_encoder = &self.groups[group].1.text_encoder;
+        let device = text_encoder.encoder.device();
+        let planned = text_encoder.shapes.plan(&counts);
+        for pass in passes(&planned, &counts, device) {
+            let batch =
+                |batch: &PlannedBatch| (batch.members.iter().map(|&member| texts[member]).collect(), batch.shape);
+            let batches: Vec<(Vec<Member<'_>>, BatchShape)> = pass.iter().map(batch).collect();
+            // If that fails, every batch is tried by itself, to the last text that is to blame.
+            let encoded = if device == Device::Cpu { self.groups[group].1.encode(&batches).ok() } else { None };
+            let mut encoded = encoded.unwrap_or_default().into_iter();
+            for (planned, (members, shape)) in pass.iter().zip(&batches) {
+                let scored = self.score_batch(group, members, *shape, encoded.next());
+                for (&member, outcome) in planned.members.iter().zip(scored) {
+                    outcomes[tokenized[member].0] = Some(outcome);
+                }
             }
         }
     }
 
-    /// Outcomes of one batch, one per member.
-    fn score_batch(&mut self, group: usize, members: &[Member<'_>], shape: BatchShape) -> Vec<Outcome> {
+    /// Outcomes of one batch, one per member; `encoded` is what the encoder made of it, if it has been there.
+    fn score_batch(
+        &mut self,
+        group: usize,
+        members: &[Member<'_>],
+        shape: BatchShape,
+        mut encoded: Option<Encoded>,
+    ) -> Vec<Outcome> {
         let Self { groups, headroom, stats, .. } = self;
         let models = &groups[group].1;
-        let results = headroom.run(members, shape, &mut |part, shape| {
-            let scores = models.score(part, shape)?;
+        let results = headroom.run(members, shape, &mut |part, part_shape| {
+            let scores = match encoded.take().filter(|_| part.len() == members.len() && part_shape == shape) {
+                Some(encoded) => models.read(part, &encoded)?,
+                None => models.score(part, part_shape)?,
+            };
             let tokens: usize = part.iter().map(|member| member.tokens.ids.len()).sum();
             stats.batches += 1;
             stats.tokens += tokens as u64;
-            stats.padding_tokens += (shape.rows * shape.length - tokens) as u64;
+            stats.padding_tokens += (part_shape.rows * part_shape.length - tokens) as u64;
             Ok(scores)
         });
         let outcome = |result: Result<Option<TextScores>>| match result {

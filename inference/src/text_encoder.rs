@@ -55,9 +55,25 @@ impl TextEncoder {
         shape: BatchShape,
         layers: &[i64],
     ) -> Result<(BatchInput, Tensor)> {
-        let input = BatchInput::new(texts, shape, self.encoder.config().pad_token_id, self.encoder.device())?;
+        let input = self.input(texts, shape)?;
         let hidden = self.encoder.forward_layers(&input.input_ids, &input.attention_mask, layers)?;
         Ok((input, hidden))
+    }
+
+    /// As [`encode`](Self::encode), of several batches at once.
+    pub(crate) fn encode_batches(
+        &self,
+        batches: &[(Vec<&TokenizedText>, BatchShape)],
+        layers: &[i64],
+    ) -> Result<Vec<(BatchInput, Tensor)>> {
+        let inputs: Vec<BatchInput> =
+            batches.iter().map(|(texts, shape)| self.input(texts, *shape)).collect::<Result<_>>()?;
+        let states = self.encoder.forward_batches(&inputs, layers)?;
+        Ok(inputs.into_iter().zip(states).collect())
+    }
+
+    fn input(&self, texts: &[&TokenizedText], shape: BatchShape) -> Result<BatchInput> {
+        BatchInput::new(texts, shape, self.encoder.config().pad_token_id, self.encoder.device())
     }
 
     /// Digest of everything before the heads: weights, architecture, tokenizer and the token limit.

@@ -57,7 +57,7 @@ fn an_adapter_is_learnt_and_the_heads_on_it_are_for_it_alone() {
     let adapted = ModelConfig { head_files: vec![head], ..adapted };
     let mut scorer = Scorer::load(&adapted, Device::Cpu).expect("loads");
     let Outcome::Scored(scores) = &scorer.score(&[request("great phone")])[0].outcome else { panic!("not scored") };
-    assert_eq!(scores.sentiment.label(), SentimentLabel::Positive);
+    assert_eq!(scores.sentiment.label, SentimentLabel::Positive);
     for setting in [AdapterSetting::None, AdapterSetting::BuiltIn] {
         let bare = ModelConfig { adapter: setting, ..adapted.clone() };
         let error = Scorer::load(&bare, Device::Cpu).expect_err("the head is for the adapted encoder");

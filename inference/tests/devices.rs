@@ -24,7 +24,7 @@ struct Fake {
 
 fn scored(text: &str) -> Outcome {
     let negative = text.len() as i32;
-    let sentiment = Sentiment { negative, neutral: 10_000 - negative, positive: 0 };
+    let sentiment = Sentiment::most_probable(negative, 10_000 - negative, 0);
     Outcome::Scored(Box::new(TextScores::of_sentiment(sentiment)))
 }
 

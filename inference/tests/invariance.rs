@@ -114,7 +114,7 @@ fn assert_complete(text: &str, scores: &TextScores) {
     if let Some(emotion) = scores.emotion {
         assert_eq!(EmotionLabel::ALL.into_iter().map(|label| emotion.of(label)).sum::<i32>(), SCORE_SCALE);
     }
-    assert!(scores.offensive.is_none_or(|probability| (0..=SCORE_SCALE).contains(&probability)));
+    assert!(scores.offensive.is_none_or(|offensive| (0..=SCORE_SCALE).contains(&offensive.probability)));
     assert!(scores.intent.is_none_or(|intent| (1..=SCORE_SCALE).contains(&intent.probability)));
     let chars = text.chars().count() as u32;
     assert!(scores.highlights.len() <= HIGHLIGHTS_MAX);

@@ -107,13 +107,13 @@ fn contribution_of(windows: &Windows, threshold: i32, score: &MessageScore) -> O
     let tone = ToneKpis::of(turn.speaker);
     if let Some(emotion) = scores.emotion {
         add(tone.scored, 1);
-        add(tone.label(emotion.label()), 1);
+        add(tone.label(emotion.label), 1);
     }
-    if let Some(is_offensive) = scores.is_offensive() {
+    if let Some(offensive) = scores.offensive {
         add(tone.offensive_scored, 1);
-        add(tone.offensive, i64::from(is_offensive));
+        add(tone.offensive, i64::from(offensive.is_offensive));
     }
-    if turn.is_reply && scores.offensive.is_some_and(|probability| probability >= threshold) {
+    if turn.is_reply && scores.offensive.is_some_and(|offensive| offensive.probability >= threshold) {
         add(kpi::IMPROPER_REPLIES, 1);
     }
     Some(contribution(windows, turn.time_ms, group_of(turn), entries))
@@ -165,7 +165,7 @@ impl ToneKpis {
 }
 
 fn is_negative(scores: &TextScores) -> bool {
-    scores.sentiment.label() == SentimentLabel::Negative
+    scores.sentiment.label == SentimentLabel::Negative
 }
 
 fn group_of(turn: &Turn) -> Group {

@@ -61,6 +61,7 @@ impl Heads for FakeModel {
                 positive: 10_000 - negative - neutral,
                 emotion: (weight % 5 != 0).then_some(emotion),
                 offensive: (weight % 4 != 0).then_some(weight * 101 % 10_001),
+                is_reluctant: weight % 7 == 0,
                 intent: (weight % 6 != 0).then_some((INTENTS[weight as usize % INTENTS.len()], weight % 10_001)),
             }),
         }
@@ -94,6 +95,7 @@ mod tests {
         assert!(distinct(|scores| scores.emotion_label()) >= 4);
         assert_eq!(distinct(|scores| scores.intent.map(|(intent, _)| intent)), 4);
         assert!(scores.iter().any(|scores| scores.is_offensive() == Some(true)));
+        assert!(scores.iter().any(|scores| scores.is_reluctant && scores.negative > 5_000));
         assert!(scores.iter().all(|scores| scores.positive >= 0));
     }
 }

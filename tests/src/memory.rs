@@ -32,8 +32,9 @@ use contactflow_schemas::facts::{
 };
 use contactflow_schemas::masking::Masking;
 use contactflow_schemas::prediction::{
-    ConversationOutcome, ConversationPrediction, ConversationRequest, ConversationScoreKey, Emotion, IntentScore,
-    Outcome, Prediction, Quality, Sentiment, TextRequest, TextScores, TurnInput,
+    ConversationOutcome, ConversationPrediction, ConversationRequest, ConversationScoreKey, Emotion, EmotionLabel,
+    IntentScore, Offensive, Outcome, Prediction, Quality, Sentiment, SentimentLabel, TextRequest, TextScores,
+    TurnInput,
 };
 use contactflow_schemas::reject::Reject;
 use contactflow_schemas::rules::KpiRules;
@@ -153,11 +154,18 @@ fn inputs(rows: &[Row], heads: &dyn Heads) -> (Vec<Incoming>, Vec<Prediction>) {
 }
 
 fn text_scores(text: &str, scores: Scores) -> TextScores {
-    let Scores { negative, neutral, positive, emotion, offensive, intent } = scores;
+    let Scores { negative, neutral, positive, emotion, offensive, intent, .. } = scores;
+    let label = SentimentLabel::ALL.into_iter().find(|label| label.as_str() == scores.sentiment());
+    let label = label.expect("a label of the sentiment head");
+    let emotion = emotion.zip(scores.emotion_label()).map(|([anger, joy, optimism, sadness], decided)| {
+        let label = EmotionLabel::ALL.into_iter().find(|label| label.as_str() == decided);
+        Emotion { anger, joy, optimism, sadness, label: label.expect("a label of the emotion head") }
+    });
+    let offensive = offensive.zip(scores.is_offensive());
     TextScores {
-        sentiment: Sentiment { negative, neutral, positive },
-        emotion: emotion.map(|[anger, joy, optimism, sadness]| Emotion { anger, joy, optimism, sadness }),
-        offensive,
+        sentiment: Sentiment { negative, neutral, positive, label },
+        emotion,
+        offensive: offensive.map(|(probability, is_offensive)| Offensive { probability, is_offensive }),
         intent: intent.map(|(label, probability)| IntentScore { label: Symbol::new(label), probability }),
         vector: signature(text).to_vec().into(),
         highlights: Vec::new(),

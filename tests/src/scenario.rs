@@ -111,6 +111,7 @@ fn answer(value: &Value) -> Option<Answer> {
         emotion: value.get("emotion").and_then(numbers),
         offensive: value.get("offensive").and_then(Value::as_i64).and_then(|number| i32::try_from(number).ok()),
         intent,
+        is_reluctant: false,
     }))
 }
 

@@ -43,7 +43,8 @@ impl DeviceScorer for Opinion {
 fn model(name: &'static str, asked: &Arc<AtomicUsize>) -> Result<Arc<DevicePool>> {
     let (negative, positive) = if name == "calm" { (1_000, 8_000) } else { (8_000, 1_000) };
     let load = |_| {
-        let opinion = Opinion { sentiment: Sentiment { negative, neutral: 1_000, positive }, asked: Arc::clone(asked) };
+        let opinion =
+            Opinion { sentiment: Sentiment::most_probable(negative, 1_000, positive), asked: Arc::clone(asked) };
         move || Ok((name.to_owned(), opinion))
     };
     Ok(Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?))

@@ -14,6 +14,7 @@ use tch::{Device, Tensor};
 
 pub use built_in::HeadName;
 pub use metadata::HeadMetadata;
+pub(crate) use metadata::decide;
 
 use crate::error::{InferenceError, Result, malformed, read_file};
 use crate::lexical::{LEXICAL_PARAMETERS, LexicalBranch};
@@ -31,6 +32,15 @@ pub struct Head {
     sha256: String,
     neural: RecurrentBranch,
     lexical: Option<LexicalBranch>,
+}
+
+/// What a head says of a text.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct HeadAnswer {
+    /// Calibrated, in the order of the labels.
+    pub(crate) probabilities: Vec<f64>,
+    /// Index of the label that is decided for.
+    pub(crate) label: usize,
 }
 
 impl Head {
@@ -126,6 +136,12 @@ impl Head {
     /// Calibrated probabilities in the order of the labels; `None` if a logit is not a number.
     pub fn probabilities(&self, neural: &[f32], text: &str) -> Option<Vec<f64>> {
         softmax(&self.logits(neural, text), self.metadata.temperature)
+    }
+
+    /// Probabilities and the label they decide for; `None` if a logit is not a number.
+    pub(crate) fn answer(&self, neural: &[f32], text: &str) -> Option<HeadAnswer> {
+        let probabilities = self.probabilities(neural, text)?;
+        Some(HeadAnswer { label: self.metadata.decide(&probabilities), probabilities })
     }
 
     /// What the head file says about itself.

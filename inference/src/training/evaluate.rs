@@ -7,7 +7,7 @@ use tch::{Device, no_grad};
 
 use crate::config::ModelConfig;
 use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadName};
+use crate::head::{Head, HeadAnswer, HeadName};
 use crate::language::Language;
 use crate::scorer::head_model_id;
 use crate::text_encoder::{TextEncoder, rows};
@@ -105,32 +105,31 @@ fn report(
     let labels = all.cloned().unwrap_or_default();
     let classes = labelled.iter().map(|row| class_of(row, &labels)).collect::<Result<Vec<usize>>>()?;
     let mut scored = Vec::with_capacity(labelled.len());
+    let mut decisions = Vec::with_capacity(labelled.len());
     let (mut failed, mut done) = (0, 0);
     for (model, members) in models {
         let own = &model.head.metadata().labels;
         let texts: Vec<&str> = members.iter().map(|&member| labelled[member].text.as_str()).collect();
         let mut advance = |texts| progress(Progress::Encoding { done: done + texts, total: labelled.len() });
-        for (&member, row) in members.iter().zip(model.score(&texts, &mut advance)?) {
-            let Some(row) = row else {
+        for (&member, answer) in members.iter().zip(model.score(&texts, &mut advance)?) {
+            let Some(HeadAnswer { probabilities, label }) = answer else {
                 failed += 1;
                 continue;
             };
-            let of = |label: &String| own.iter().position(|other| other == label).map_or(0.0, |index| row[index]);
+            let of =
+                |label: &String| own.iter().position(|other| other == label).map_or(0.0, |index| probabilities[index]);
             scored.push((classes[member], labels.iter().map(of).collect::<Vec<f64>>()));
+            decisions.push(labels.iter().position(|other| *other == own[label]).unwrap_or_default());
         }
         done += members.len();
     }
     let ids: Vec<String> = models.iter().map(|(model, _)| head_model_id(&model.text_encoder, &model.head)).collect();
-    let decide = |row: &[f64]| match models {
-        [(only, _)] => only.head.metadata().decide(row),
-        _ => ClassificationReport::most_probable_of(row),
-    };
-    Ok(ClassificationReport::new(&ids.join("+"), &labels, &scored, failed, decide))
+    Ok(ClassificationReport::of_decisions(&ids.join("+"), &labels, &scored, &decisions, failed))
 }
 
 impl Measured {
-    /// Probabilities per text, `None` for texts that cannot be scored.
-    fn score(&self, texts: &[&str], advance: &mut dyn FnMut(usize)) -> Result<Vec<Option<Vec<f64>>>> {
+    /// What the head says of each text, `None` for texts that cannot be scored.
+    fn score(&self, texts: &[&str], advance: &mut dyn FnMut(usize)) -> Result<Vec<Option<HeadAnswer>>> {
         let mut tokenized: Vec<(usize, TokenizedText)> = Vec::with_capacity(texts.len());
         for (index, text) in texts.iter().enumerate() {
             if let Ok(tokens) = self.text_encoder.tokenize(text) {
@@ -147,7 +146,7 @@ impl Measured {
             let logits = no_grad(|| self.head.forward(&hidden, &input.attention_mask))?;
             for (&member, row) in batch.members.iter().zip(rows(&logits, members.len())?) {
                 let index = tokenized[member].0;
-                scored[index] = self.head.probabilities(&row, texts[index]);
+                scored[index] = self.head.answer(&row, texts[index]);
             }
             done += members.len();
             advance(done);

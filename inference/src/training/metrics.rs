@@ -50,11 +50,6 @@ impl ClassificationReport {
         Self::new(model_id, labels, rows, failed, most_probable)
     }
 
-    /// Index of the largest probability, the first of equals.
-    pub(crate) fn most_probable_of(probabilities: &[f64]) -> usize {
-        most_probable(probabilities)
-    }
-
     /// As [`most_probable`](Self::most_probable), where `decide` says which label probabilities stand for.
     pub(crate) fn new(
         model_id: &str,
@@ -63,18 +58,27 @@ impl ClassificationReport {
         failed: u64,
         decide: impl Fn(&[f64]) -> usize,
     ) -> Self {
-        let mut confusion = vec![vec![0_u64; labels.len()]; labels.len()];
-        for (truth, probabilities) in rows {
-            confusion[*truth][decide(probabilities)] += 1;
-        }
+        let decisions: Vec<usize> = rows.iter().map(|(_, probabilities)| decide(probabilities)).collect();
+        Self::of_decisions(model_id, labels, rows, &decisions, failed)
+    }
+
+    /// As [`most_probable`](Self::most_probable), where each row was decided for one of `decisions`.
+    pub(crate) fn of_decisions(
+        model_id: &str,
+        labels: &[String],
+        rows: &[(usize, Vec<f64>)],
+        decisions: &[usize],
+        failed: u64,
+    ) -> Self {
+        let decided = rows.iter().map(|(truth, _)| *truth).zip(decisions.iter().copied());
+        let confusion = confusion(labels.len(), decided);
         let classes: Vec<ClassMetrics> = (0..labels.len()).map(|class| class_metrics(&confusion, class)).collect();
-        let present: Vec<f64> = classes.iter().filter(|class| class.n > 0).map(|class| class.f1).collect();
         let right: u64 = (0..labels.len()).map(|class| confusion[class][class]).sum();
         Self {
             model_id: model_id.to_owned(),
             n: rows.len() as u64,
             accuracy: ratio(right, rows.len() as u64),
-            macro_f1: if present.is_empty() { 0.0 } else { present.iter().sum::<f64>() / present.len() as f64 },
+            macro_f1: mean_f1(&classes),
             expected_calibration_error: expected_calibration_error(rows),
             per_class: labels.iter().cloned().zip(classes).collect(),
             labels: labels.to_vec(),
@@ -90,6 +94,27 @@ impl ClassificationReport {
 fn most_probable(probabilities: &[f64]) -> usize {
     let better = |best: usize, index: usize| if probabilities[index] > probabilities[best] { index } else { best };
     (0..probabilities.len()).fold(0, better)
+}
+
+/// `confusion[true class][predicted class]` in rows.
+fn confusion(classes: usize, decided: impl Iterator<Item = (usize, usize)>) -> Vec<Vec<u64>> {
+    let mut confusion = vec![vec![0_u64; classes]; classes];
+    for (truth, predicted) in decided {
+        confusion[truth][predicted] += 1;
+    }
+    confusion
+}
+
+/// Macro-F1 of pairs of true and predicted class.
+pub(crate) fn macro_f1(classes: usize, decided: impl Iterator<Item = (usize, usize)>) -> f64 {
+    let confusion = confusion(classes, decided);
+    mean_f1(&(0..classes).map(|class| class_metrics(&confusion, class)).collect::<Vec<_>>())
+}
+
+/// Over the classes that occur.
+fn mean_f1(classes: &[ClassMetrics]) -> f64 {
+    let present: Vec<f64> = classes.iter().filter(|class| class.n > 0).map(|class| class.f1).collect();
+    if present.is_empty() { 0.0 } else { present.iter().sum::<f64>() / present.len() as f64 }
 }
 
 fn class_metrics(confusion: &[Vec<u64>], class: usize) -> ClassMetrics {
@@ -120,24 +145,6 @@ pub(crate) fn mean_loss(rows: &[(usize, Vec<f64>)]) -> f64 {
         -probabilities.get(*truth).copied().unwrap_or_default().max(f64::MIN_POSITIVE).ln()
     };
     rows.iter().map(loss).sum::<f64>() / rows.len().max(1) as f64
-}
-
-/// The threshold on the probability of the second of two labels that gives the highest macro-F1, the nearest to one half of
-/// equal ones, in steps of a hundredth.
-pub(crate) fn best_threshold(labels: &[String], rows: &[(usize, Vec<f64>)]) -> f64 {
-    let macro_f1 = |threshold: f64| {
-        ClassificationReport::new("", labels, rows, 0, |row| usize::from(row[1] >= threshold)).macro_f1
-    };
-    let mut best = (macro_f1(0.5), 0.5);
-    for step in 1..=40 {
-        for threshold in [0.5 - f64::from(step) / 100.0, 0.5 + f64::from(step) / 100.0] {
-            let found = macro_f1(threshold);
-            if found > best.0 {
-                best = (found, threshold);
-            }
-        }
-    }
-    best.1
 }
 
 /// The temperature that gives `logits` the highest likelihood of the true classes, between 1/4 and 8.
@@ -183,16 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn the_threshold_is_where_the_classes_part() {
-        let labels = ["calm", "rude"].map(str::to_owned);
-        let rows: Vec<(usize, Vec<f64>)> = (0..100)
-            .map(|percent| {
-                (usize::from(percent > 30), vec![1.0 - f64::from(percent) / 100.0, f64::from(percent) / 100.0])
-            })
-            .collect();
-        let threshold = best_threshold(&labels, &rows);
-        assert!((0.305..=0.315).contains(&threshold), "{threshold}");
-        assert_eq!(best_threshold(&labels, &[(1, vec![0.1, 0.9])]), 0.5, "nothing to choose");
+    fn the_loss_is_the_mean_surprise() {
         assert!((mean_loss(&[(1, vec![0.5, 0.5]), (0, vec![1.0, 0.0])]) - 0.5 * 2.0_f64.ln()).abs() < 1e-12);
     }
 

@@ -13,6 +13,7 @@ mod lexical;
 mod metrics;
 mod options;
 mod satisfaction;
+mod thresholds;
 mod train;
 
 use serde::Serialize;

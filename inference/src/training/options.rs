@@ -53,8 +53,9 @@ pub struct TrainOptions {
     pub neural_rows_max: usize,
     /// The lexical branch; none if absent.
     pub lexical: Option<LexicalOptions>,
-    /// Whether a probability threshold is chosen on the validation part, where there are two labels.
-    pub choose_threshold: bool,
+    /// Whether the labels' thresholds are chosen on the validation part, for the highest macro-F1 there; otherwise the most
+    /// probable label is the head's.
+    pub choose_thresholds: bool,
 }
 
 /// How a lexical branch is fitted.
@@ -125,7 +126,7 @@ impl TrainOptions {
             lstm_hidden_size: 96,
             neural_rows_max: usize::MAX,
             lexical: Some(lexical),
-            choose_threshold: head == HeadName::Offensive,
+            choose_thresholds: head == HeadName::Offensive,
         };
         match (head, language) {
             (HeadName::Intent, _) => Self { epochs_max: 12, learning_rate: 2e-3, ..common },

@@ -20,8 +20,9 @@ use crate::training::baseline::{Baseline, baseline};
 use crate::training::features::Features;
 use crate::training::fit::{Dataset, class_weights, fit, logits};
 use crate::training::labels::{LabelledText, is_validation, read_labelled, without_repeats};
-use crate::training::metrics::{ClassificationReport, best_temperature, best_threshold, mean_loss};
+use crate::training::metrics::{ClassificationReport, best_temperature, mean_loss};
 use crate::training::options::TrainOptions;
+use crate::training::thresholds::best_label_bias;
 use crate::training::{EpochFigures, Progress, lexical};
 
 /// Steps of the search for the lexical branch's share.
@@ -54,8 +55,8 @@ pub struct TrainReport {
     pub lexical_share: f64,
     /// Temperature of the calibration.
     pub temperature: f64,
-    /// See [`HeadMetadata::decision_threshold`].
-    pub decision_threshold: Option<f64>,
+    /// See [`HeadMetadata::label_bias`].
+    pub label_bias: Vec<f64>,
     /// Figures of the head on the validation part.
     pub validation: ClassificationReport,
     /// The same of its neural branch alone.
@@ -148,7 +149,7 @@ pub fn train_rows(
         best_epoch: fitted.best_epoch,
         lexical_share: head.metadata().lexical_share,
         temperature: head.metadata().temperature,
-        decision_threshold: head.metadata().decision_threshold,
+        label_bias: head.metadata().label_bias.clone(),
         validation: head_report(&task, &head, &neural, &model_id)?,
         neural_branch: held_out.branch_report(&task.labels, &held_out.neural)?,
         lexical_branch: held_out.lexical.as_ref().map(|rows| held_out.branch_report(&task.labels, rows)).transpose()?,
@@ -282,7 +283,7 @@ fn metadata(options: &TrainOptions, labels: &[String], text_encoder: &TextEncode
         lexical: None,
         lexical_share: 0.0,
         temperature: 1.0,
-        decision_threshold: None,
+        label_bias: Vec::new(),
     }
 }
 
@@ -315,7 +316,7 @@ impl HeldOut {
     }
 
     /// The metadata with what the validation part decides: the lexical share and the temperature of the lowest loss, and the
-    /// threshold of the highest macro-F1 where one is asked for. Three numbers in all.
+    /// thresholds of the highest macro-F1 where they are asked for.
     fn calibrated(
         &self,
         metadata: HeadMetadata,
@@ -335,10 +336,10 @@ impl HeldOut {
         }
         let (_, lexical_share, temperature) = best.unwrap_or((0.0, 0.0, 1.0));
         let rows = probabilities(&self.mixed(lexical_share), temperature)?;
-        let choose = options.choose_threshold && metadata.labels.len() == 2;
-        let decision_threshold = choose.then(|| best_threshold(&metadata.labels, &rows));
+        let label_bias =
+            if options.choose_thresholds { best_label_bias(metadata.labels.len(), &rows) } else { Vec::new() };
         let lexical = lexical.map(LexicalBranch::metadata);
-        Ok(HeadMetadata { lexical, lexical_share, temperature, decision_threshold, ..metadata })
+        Ok(HeadMetadata { lexical, lexical_share, temperature, label_bias, ..metadata })
     }
 
     /// Figures of one branch alone, calibrated by itself.

@@ -261,7 +261,7 @@ fn row(key: &CycleKey, sentiments: &[Sentiment]) -> ConversationScore {
         channel: key.channel,
         scored_turns: values.len() as i64,
         sentiment_sum: values.iter().sum(),
-        negative_turns: sentiments.iter().filter(|one| one.label() == SentimentLabel::Negative).count() as i64,
+        negative_turns: sentiments.iter().filter(|one| one.label == SentimentLabel::Negative).count() as i64,
         first_sentiment: values.first().copied().unwrap_or(0),
         last_sentiment: values.last().copied().unwrap_or(0),
         sentiment_shift_millionths: half_away_from_zero((last - first) * SHIFT_PER_SCORE, quarter as i64),

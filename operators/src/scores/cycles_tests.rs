@@ -15,7 +15,7 @@ fn key() -> CycleKey {
 fn turn(time_ms: TimeMs, scored: bool) -> Item {
     let tenant = Symbol::new("t");
     let group = Group { tenant, channel: Some(Symbol::new("chat")), agent: None, team: None, queue: None };
-    let sentiment = Sentiment { negative: 1_000, neutral: 2_000, positive: 7_000 };
+    let sentiment = Sentiment::most_probable(1_000, 2_000, 7_000);
     Item::Answered(Box::new(AnsweredTurn {
         time_ms,
         source: Symbol::new("s"),

@@ -15,12 +15,16 @@ pub struct Scores {
     pub offensive: Option<i32>,
     /// The most probable intent, and its probability.
     pub intent: Option<(&'static str, i32)>,
+    /// The heads' thresholds decide for neutral, sadness and not offensive, whatever is more probable.
+    pub is_reluctant: bool,
 }
 
 impl Scores {
     /// The label of the sentiment: the most probable, the first of equals.
     pub fn sentiment(self) -> &'static str {
-        if self.negative >= self.neutral && self.negative >= self.positive {
+        if self.is_reluctant {
+            "neutral"
+        } else if self.negative >= self.neutral && self.negative >= self.positive {
             "negative"
         } else if self.neutral >= self.positive {
             "neutral"
@@ -37,6 +41,9 @@ impl Scores {
     /// The most probable emotion; of equals anger, then sadness, joy, optimism.
     pub fn emotion_label(self) -> Option<&'static str> {
         let [anger, joy, optimism, sadness] = self.emotion?;
+        if self.is_reluctant {
+            return Some("sadness");
+        }
         let greatest = anger.max(joy).max(optimism).max(sadness);
         let of_equals = [("anger", anger), ("sadness", sadness), ("joy", joy), ("optimism", optimism)];
         of_equals.into_iter().find(|(_, probability)| *probability == greatest).map(|(label, _)| label)
@@ -44,7 +51,7 @@ impl Scores {
 
     /// Whether it is more likely offensive than not.
     pub fn is_offensive(self) -> Option<bool> {
-        self.offensive.map(|probability| probability >= 5_000)
+        self.offensive.map(|probability| !self.is_reluctant && probability >= 5_000)
     }
 }
 

@@ -45,12 +45,12 @@ pub(super) fn training_text(report: &TrainReport) -> String {
 
 fn training_summary(report: &TrainReport) -> String {
     let converged = if report.baseline.converged { "converged" } else { "not converged" };
-    let threshold =
-        report.decision_threshold.map(|threshold| format!(", decision threshold {threshold:.2}")).unwrap_or_default();
+    let biases: Vec<String> = report.label_bias.iter().map(|bias| format!("{bias:+.2}")).collect();
+    let biases = if biases.is_empty() { String::new() } else { format!(", label biases {}", biases.join(" ")) };
     format!(
         "model {}, {} bytes, SHA-256 {}\n\
          seed {}, {} rows ({} dropped), {} to train on ({} of them read by the LSTM), epoch {} of {} kept\n\
-         lexical share {:.2}, temperature {:.3}{threshold}; the baseline has {} features and is {converged}",
+         lexical share {:.2}, temperature {:.3}{biases}; the baseline has {} features and is {converged}",
         report.model_id,
         report.head_bytes,
         report.head_sha256,

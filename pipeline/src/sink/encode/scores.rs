@@ -52,7 +52,7 @@ pub fn encode_message_scores(table: Table, scores: Vec<MessageScore>, model_id: 
         writer.text(turn.speaker.as_str());
         let scores = score.scores.as_deref();
         let sentiment = scores.map(|scores| scores.sentiment);
-        writer.text(sentiment.map(|sentiment| sentiment.label().as_str()));
+        writer.text(sentiment.map(|sentiment| sentiment.label.as_str()));
         writer.float(sentiment.map(|sentiment| units(sentiment.score().into())));
         writer.float(sentiment.map(|sentiment| units(sentiment.negative.into())));
         writer.float(sentiment.map(|sentiment| units(sentiment.neutral.into())));
@@ -68,11 +68,11 @@ pub fn encode_message_scores(table: Table, scores: Vec<MessageScore>, model_id: 
 /// Emotion, offensiveness, intent, and what drove the sentiment.
 fn further_heads(writer: &mut TableWriter, scores: Option<&TextScores>) {
     let emotion = scores.and_then(|scores| scores.emotion);
-    writer.text(emotion.map(|emotion| emotion.label().as_str()));
+    writer.text(emotion.map(|emotion| emotion.label.as_str()));
     for label in EmotionLabel::ALL {
         writer.float(emotion.map(|emotion| units(emotion.of(label).into())));
     }
-    writer.float(scores.and_then(|scores| scores.offensive).map(|probability| units(probability.into())));
+    writer.float(scores.and_then(|scores| scores.offensive).map(|offensive| units(offensive.probability.into())));
     let intent = scores.and_then(|scores| scores.intent);
     writer.text(intent.map(|intent| intent.label.as_str()));
     writer.float(intent.map(|intent| units(intent.probability.into())));

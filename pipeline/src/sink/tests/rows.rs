@@ -7,7 +7,9 @@ use contactflow_schemas::facts::{
     AnomalyScore, Cell, ConversationScore, CycleFacts, Group, MessageScore, ModelEvaluation, Speaker, TopicWindow,
     Turn, TurnAttention,
 };
-use contactflow_schemas::prediction::{Emotion, Highlight, IntentScore, Sentiment, TextHead, TextKey, TextScores};
+use contactflow_schemas::prediction::{
+    Emotion, Highlight, IntentScore, Offensive, Sentiment, TextHead, TextKey, TextScores,
+};
 use contactflow_schemas::reject::{Reason, Reject};
 use contactflow_schemas::symbol::Symbol;
 use contactflow_schemas::tally::Tally;
@@ -135,16 +137,11 @@ pub(super) fn message_scores() -> Vec<MessageScore> {
             text: TextKey::of("x"),
         };
         let scores = TextScores {
-            emotion: number.is_multiple_of(2).then_some(Emotion {
-                anger: 7_000,
-                joy: 1_000,
-                optimism: 500,
-                sadness: 1_500,
-            }),
-            offensive: number.is_multiple_of(4).then_some(1_250),
+            emotion: number.is_multiple_of(2).then(|| Emotion::most_probable([7_000, 1_000, 500, 1_500])),
+            offensive: number.is_multiple_of(4).then(|| Offensive::most_probable(1_250)),
             intent: Some(IntentScore { label: symbol("refund"), probability: 9_000 }),
             highlights: vec![Highlight { char_start: 0, char_end: 4, weight: -2_500 }; number % 4],
-            ..TextScores::of_sentiment(Sentiment { negative: 2_500, neutral: 500, positive: 7_000 })
+            ..TextScores::of_sentiment(Sentiment::most_probable(2_500, 500, 7_000))
         };
         MessageScore {
             day: DAY,

@@ -6,7 +6,8 @@ use contactflow_schemas::clock::TimeMs;
 use contactflow_schemas::tables::Table;
 
 use super::log::TableLog;
-use super::{COMPACTION, DeltaTables, Stamp, Wanted, below_table};
+use super::version::{COMPACTION, Stamp};
+use super::{DeltaTables, Wanted, below_table};
 use crate::sink::encode::concatenate;
 use crate::sink::error::CommitError;
 use crate::sink::objects::Objects;
