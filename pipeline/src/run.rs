@@ -4,6 +4,7 @@
 //! end of the round, every worker hands its changed partitions over, and worker 0 commits. `--once` is a single round
 //! that also waits for the model.
 
+mod cause;
 mod cluster;
 mod commits;
 mod coordination;

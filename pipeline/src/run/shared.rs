@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use contactflow_schemas::clock::TimeMs;
 
+use super::cause::cause;
 use super::cluster::{Connections, Told};
 use super::commits::wall_clock_ms;
 use super::coordination::{Counted, Report};
@@ -328,7 +329,10 @@ impl Shared {
     pub(super) fn summary(&self, elapsed: Duration) -> Result<RunSummary, JobError> {
         let mut ledger = self.ledger();
         if let Some(error) = ledger.failure.take() {
-            return Err(error);
+            return Err(match &ledger.target {
+                Target::Commit(committer) => cause(error, || committer.check_successor()),
+                Target::Compare(_) | Target::Elsewhere(_) => error,
+            });
         }
         let progress = &self.context.ingest.progress;
         let here = Counted::of(progress);

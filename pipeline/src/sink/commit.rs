@@ -196,6 +196,14 @@ impl Committer {
         fence::check(&*self.objects, &self.root_url, &self.claim)
     }
 
+    /// Fails when another job claimed the root after this one.
+    ///
+    /// # Errors
+    /// As [`check_root`](Self::check_root).
+    pub fn check_successor(&self) -> Result<(), CommitError> {
+        fence::check_successor(&*self.objects, &self.root_url, &self.claim)
+    }
+
     /// Partitions of days before `frozen_day` stay as the last commit has them, whether they are handed over or not.
     pub fn freeze(&mut self, frozen_day: Option<i32>) {
         self.frozen_before = frozen_day.map(date_string);

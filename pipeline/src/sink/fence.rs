@@ -73,14 +73,23 @@ pub(super) fn claim(objects: &dyn Objects, root_url: &str, writer_id: &str) -> R
 /// # Errors
 /// [`CommitError::Fenced`] with the job that holds the root now; those of the store.
 pub(super) fn check(objects: &dyn Objects, root_url: &str, claim: &Claim) -> Result<(), CommitError> {
-    if objects.get(&path(claim.generation + 1))?.is_some() {
-        let latest = generations(objects)?.last().copied().unwrap_or(0).max(claim.generation + 1);
-        return Err(fenced(objects, root_url, latest)?);
-    }
+    check_successor(objects, root_url, claim)?;
     if read(objects, claim.generation)?.as_ref() != Some(claim) {
         // The whole root was deleted under a running job: going on would leave half a root.
         let by = "nobody: its claim was deleted".to_owned();
         return Err(CommitError::Fenced { root: root_url.to_owned(), by });
+    }
+    Ok(())
+}
+
+/// Fails when another job claimed the root after `claim`.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_successor(objects: &dyn Objects, root_url: &str, claim: &Claim) -> Result<(), CommitError> {
+    if objects.get(&path(claim.generation + 1))?.is_some() {
+        let latest = generations(objects)?.last().copied().unwrap_or(0).max(claim.generation + 1);
+        return Err(fenced(objects, root_url, latest)?);
     }
     Ok(())
 }
