@@ -140,14 +140,13 @@ impl Scorer {
             .map(|(index, tokens)| Member { text: &requests[*index].text, tokens, language: languages[*index] })
             .collect();
         let text_encoder = &self.groups[group].1.text_encoder;
-        let device = text_encoder.encoder.device();
         let planned = text_encoder.shapes.plan(&counts);
-        for pass in passes(&planned, &counts, device) {
+        for pass in passes(&planned, &counts, text_encoder.encoder.device()) {
             let batch =
                 |batch: &PlannedBatch| (batch.members.iter().map(|&member| texts[member]).collect(), batch.shape);
             let batches: Vec<(Vec<Member<'_>>, BatchShape)> = pass.iter().map(batch).collect();
             // If that fails, every batch is tried by itself, to the last text that is to blame.
-            let encoded = if device == Device::Cpu { self.groups[group].1.encode(&batches).ok() } else { None };
+            let encoded = if batches.len() > 1 { self.groups[group].1.encode(&batches).ok() } else { None };
             let mut encoded = encoded.unwrap_or_default().into_iter();
             for (planned, (members, shape)) in pass.iter().zip(&batches) {
                 let scored = self.score_batch(group, members, *shape, encoded.next());

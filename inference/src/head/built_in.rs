@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use contactflow_schemas::prediction::{EmotionLabel, SentimentLabel};
+use contactflow_schemas::prediction::{EmotionLabel, NOT_OFFENSIVE, OFFENSIVE, SentimentLabel};
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -25,7 +25,7 @@ pub enum HeadName {
 }
 
 /// Labels of the offensive head, in the order of its logits.
-pub(crate) const OFFENSIVE_LABELS: [&str; 2] = ["not-offensive", "offensive"];
+pub(crate) const OFFENSIVE_LABELS: [&str; 2] = [NOT_OFFENSIVE, OFFENSIVE];
 
 impl HeadName {
     /// All of them.
