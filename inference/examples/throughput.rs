@@ -1,7 +1,7 @@
 //! Texts per second on the CPU, of the encoder alone and of the whole scorer: our half of `make bench-inference`.
 //!
 //! `cargo run --workspace --example throughput -- TEXTS.txt THREADS [encode|score] [ROUNDS] [MODEL_DIR]`, a text per line.
-//! Prints a line of JSON per round: texts, tokens, wall and CPU seconds. Waits for a line on standard input before each
+//! Prints a line of JSON per round: texts, tokens, wall and CPU seconds, and what a core can do at most. Waits for a line on standard input before each
 //! round, so that rounds of several programs can take turns.
 
 use std::path::PathBuf;
@@ -44,6 +44,7 @@ fn main() -> Result<()> {
         let (wall_s, cpu_s) = (started.elapsed().as_secs_f64(), cpu_seconds()? - cpu);
         let line = serde_json::json!({
             "what": format!("contactflow {what}"), "texts": texts.len(), "tokens": tokens, "wall_s": wall_s, "cpu_s": cpu_s,
+            "peak_gflops": peak_gflops(),
         });
         println!("{line}");
     }
@@ -82,6 +83,42 @@ fn scorer(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> +
         scorer.score(&requests);
         Ok(scorer.stats().tokens - before)
     })
+}
+
+/// What one core can multiply and add in fp32 with vectors of 256 bits, GFLOP/s; none without such instructions.
+#[cfg(target_arch = "x86_64")]
+fn peak_gflops() -> Option<f64> {
+    const STEPS: u32 = 10_000_000;
+    /// Enough to keep both units busy, and within the registers.
+    const CHAINS: usize = 12;
+
+    struct Chains(pulp::x86::V3);
+    impl pulp::NullaryFnOnce for Chains {
+        type Output = [pulp::f32x8; CHAINS];
+
+        #[inline(always)]
+        fn call(self) -> Self::Output {
+            let Self(simd) = self;
+            let (factor, term) = (simd.splat_f32x8(0.999), simd.splat_f32x8(1e-9));
+            let mut sums = [simd.splat_f32x8(1.0); CHAINS];
+            for _ in 0..STEPS {
+                for sum in &mut sums {
+                    *sum = simd.mul_add_f32x8(*sum, factor, term);
+                }
+            }
+            sums
+        }
+    }
+
+    let simd = pulp::x86::V3::try_new()?;
+    let started = Instant::now();
+    std::hint::black_box(simd.vectorize(Chains(simd)));
+    Some(f64::from(STEPS) * CHAINS as f64 * 16.0 / started.elapsed().as_secs_f64() / 1e9)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn peak_gflops() -> Option<f64> {
+    None
 }
 
 /// CPU time of this process so far, user and system.

@@ -6,13 +6,17 @@
 
 mod adapted;
 mod forward;
+mod kernels;
 mod layers;
+#[cfg(test)]
+mod tiny;
 
 use std::path::Path;
 
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
+use crate::encoder::kernels::Kernels;
 use crate::encoder::layers::{Layer, LayerNorm, Linear};
 use crate::error::{InferenceError, Result, malformed, read_file};
 use crate::precision::Precision;
@@ -120,6 +124,8 @@ pub struct Encoder {
     embeddings_norm: LayerNorm,
     layers: Vec<Layer>,
     device: Device,
+    /// Our own arithmetic, where it is faster than LibTorch's.
+    kernels: Option<Kernels>,
 }
 
 impl Encoder {
@@ -173,6 +179,7 @@ impl Encoder {
             layers,
             device,
             config,
+            kernels: Kernels::preferred(device, Kind::Float),
         })
     }
 
@@ -191,6 +198,7 @@ impl Encoder {
                 position_embeddings: self.position_embeddings.f_to_kind(kind)?,
                 embeddings_norm: self.embeddings_norm.to_kind(kind)?,
                 layers: self.layers.iter().map(|layer| layer.to_kind(kind)).collect::<Result<_>>()?,
+                kernels: Kernels::preferred(self.device, kind),
                 ..self
             })
         })

@@ -1,9 +1,9 @@
 //! Leaving the padding out: the tokens of batches one behind the other, so that the dense layers compute nothing else.
 //!
-//! Sums in the kernels must not depend on the batch. Rows of a product do not: their bits are the same for every number
+//! Sums in LibTorch's kernels must not depend on the batch. Rows of a product do not: their bits are the same for every number
 //! of rows that is at least [`ROWS_MIN`] and a multiple of [`ROWS_STEP`], with any number of threads (measured for MKL and
 //! oneDNN; `tests/invariance.rs` holds it), so those are the only numbers used. Attention runs over texts of one length at
-//! a time, without padding, and treats each by itself.
+//! a time, without padding, and treats each by itself. Our own kernels need none of this but the order.
 
 use tch::{Device, Kind, Tensor};
 
@@ -98,6 +98,11 @@ impl Packing {
     pub(crate) fn ids(&self, batches: &[BatchInput]) -> Result<Tensor> {
         let flat = batches.iter().map(|batch| Ok(batch.input_ids.f_flatten(0, 1)?)).collect::<Result<Vec<_>>>()?;
         Ok(Tensor::f_cat(&flat, 0)?.f_index_select(0, &self.places)?)
+    }
+
+    /// Tokens of the texts, in the packed order.
+    pub(crate) fn token_counts(&self) -> Vec<usize> {
+        self.runs.iter().flat_map(|run| std::iter::repeat_n(run.length as usize, run.texts as usize)).collect()
     }
 
     /// The packed rows' places in their texts, int64 `[rows]`.

@@ -10,7 +10,7 @@ use crate::error::{InferenceError, Result, read_file};
 use crate::language::Language;
 use crate::precision::NumericProfile;
 use crate::tokenizer::{TextTokenizer, TokenizedText};
-use crate::weights::sha256_hex;
+use crate::weights::{sha256_hex, values};
 
 /// Turns texts into token states on one device.
 #[derive(Debug)]
@@ -102,11 +102,9 @@ fn fingerprint([weights, architecture]: [&str; 2], tokenizer: &TextTokenizer) ->
     sha256_hex(format!("{parts} max_tokens={}", tokenizer.max_tokens()).as_bytes())
 }
 
-/// The first `count` rows of `values` `[rows, columns]` in memory.
-pub(crate) fn rows(values: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
-    let (total, columns) = values.size2()?;
-    let mut flat = vec![0.0_f32; values.numel()];
-    values.f_to_device(Device::Cpu)?.f_contiguous()?.f_copy_data(&mut flat, values.numel())?;
+/// The first `count` rows of `table` `[rows, columns]` in memory.
+pub(crate) fn rows(table: &Tensor, count: usize) -> Result<Vec<Vec<f32>>> {
+    let (total, columns) = table.size2()?;
     debug_assert!(count <= total as usize);
-    Ok(flat.chunks_exact(columns.max(1) as usize).take(count).map(<[f32]>::to_vec).collect())
+    Ok(values(table)?.chunks_exact(columns.max(1) as usize).take(count).map(<[f32]>::to_vec).collect())
 }

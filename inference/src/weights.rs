@@ -71,10 +71,7 @@ impl<'a> WeightFile<'a> {
 
     /// The floating-point tensor `name` as numbers, row by row.
     pub(crate) fn floats(&self, name: &str, shape: &[i64]) -> Result<Vec<f32>> {
-        let tensor = self.tensor(&[name], shape, Device::Cpu)?;
-        let mut numbers = vec![0.0_f32; tensor.numel()];
-        tensor.f_copy_data(&mut numbers, tensor.numel())?;
-        Ok(numbers)
+        values(&self.tensor(&[name], shape, Device::Cpu)?)
     }
 
     /// The tensor `name` of unsigned 32-bit integers, row by row.
@@ -110,6 +107,14 @@ impl<'a> WeightFile<'a> {
         }
         Ok((name, view))
     }
+}
+
+/// The values of a tensor, row by row.
+pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
+    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
+    let mut values = vec![0.0_f32; flat.numel()];
+    flat.f_copy_data(&mut values, flat.numel())?;
+    Ok(values)
 }
 
 /// A tensor as it goes into a file.

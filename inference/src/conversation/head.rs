@@ -5,7 +5,7 @@ use std::path::Path;
 
 use contactflow_schemas::prediction::TurnVector;
 use serde::{Deserialize, Serialize};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::config::ModelConfig;
 use crate::conversation::CLASSES;
@@ -210,12 +210,4 @@ impl ConversationHead {
 fn read_network(file: &WeightFile<'_>, index: i64, sizes: NetworkSizes, device: Device) -> Result<Network> {
     let read = |(name, shape): (&str, Vec<i64>)| file.tensor(&[&format!("network.{index}.{name}")], &shape, device);
     Network::new(sizes, sizes.parameters().into_iter().map(read).collect::<Result<_>>()?)
-}
-
-/// The values of a tensor, row by row.
-pub(crate) fn values(tensor: &Tensor) -> Result<Vec<f32>> {
-    let flat = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_to_kind(Kind::Float)?.f_contiguous()?;
-    let mut values = vec![0.0_f32; flat.numel()];
-    flat.f_copy_data(&mut values, flat.numel())?;
-    Ok(values)
 }

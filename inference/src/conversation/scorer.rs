@@ -8,12 +8,13 @@ use tch::{Device, no_grad};
 use crate::config::ModelConfig;
 use crate::conversation::CLASSES;
 use crate::conversation::calibration::{normalised_exponentials, quality, shares};
-use crate::conversation::head::{ConversationHead, values};
+use crate::conversation::head::ConversationHead;
 use crate::conversation::network::{Network, batch, features, last_turns, rated_turn};
 use crate::error::{InferenceError, Result};
 use crate::language::Language;
 use crate::scorer::{DeviceScorer, short};
 use crate::text_encoder::fingerprint_of;
+use crate::weights::values;
 
 /// Conversations that run together; missing ones are zeros, so that the shape is always the same.
 const ROWS: usize = 16;

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor, no_grad};
 
-use super::{Encoder, Layer, Linear};
+use super::{Encoder, Kernels, Layer, Linear};
 use crate::adapter::{Adapter, Correction, LayerCorrections};
 use crate::error::{InferenceError, Result};
 
@@ -28,6 +28,8 @@ impl Encoder {
             }
             Ok(())
         })?;
+        // Laid out anew: they may hold the weights as they were.
+        self.kernels = Kernels::preferred(self.device, self.kind());
         self.weights_sha256 = adapter.merged_sha256(&self.weights_sha256);
         Ok(self)
     }
@@ -118,62 +120,22 @@ impl Corrected<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
     use std::path::Path;
-
-    use tch::Device;
 
     use super::*;
     use crate::adapter::{AdapterMetadata, layers};
-    use crate::encoder::EncoderConfig;
-    use crate::weights::{StoredTensor, WeightFile, serialize};
+    use crate::encoder::tiny::{TinySizes, encoder, wave};
 
-    const CONFIG: &[u8] = br#"{"vocab_size":9,"hidden_size":8,"num_hidden_layers":3,"num_attention_heads":2,
-        "intermediate_size":12,"max_position_embeddings":6,"type_vocab_size":1}"#;
-
-    /// Numbers of a shape that do not repeat.
-    fn wave(shape: &[i64], phase: f64) -> Tensor {
-        let count: i64 = shape.iter().product();
-        ((Tensor::arange(count, (Kind::Float, Device::Cpu)) * 0.7 + phase).sin() * 0.4).view(shape)
-    }
-
-    fn encoder() -> Encoder {
-        let config = EncoderConfig::parse(Path::new("config.json"), CONFIG).expect("config");
-        let mut shapes: Vec<(String, Vec<i64>)> = [("word", 9), ("position", 6), ("token_type", 1)]
-            .map(|(of, n)| (format!("embeddings.{of}_embeddings.weight"), vec![n, 8]))
-            .to_vec();
-        let mut norms = vec!["embeddings.LayerNorm".to_owned()];
-        for layer in 0..3 {
-            let name = |part: &str| format!("encoder.layer.{layer}.{part}");
-            for (part, shape) in [
-                ("attention.self.query", [8, 8]),
-                ("attention.self.key", [8, 8]),
-                ("attention.self.value", [8, 8]),
-                ("attention.output.dense", [8, 8]),
-                ("intermediate.dense", [12, 8]),
-                ("output.dense", [8, 12]),
-            ] {
-                shapes.push((name(&format!("{part}.weight")), shape.to_vec()));
-                shapes.push((name(&format!("{part}.bias")), vec![shape[0]]));
-            }
-            norms.extend([name("attention.output.LayerNorm"), name("output.LayerNorm")]);
-        }
-        shapes.extend(norms.iter().flat_map(|norm| ["weight", "bias"].map(|part| (format!("{norm}.{part}"), vec![8]))));
-        let stored = shapes.iter().enumerate();
-        let stored = stored.map(|(index, (name, shape))| StoredTensor::float(name, &wave(shape, index as f64)));
-        let bytes = serialize(stored.collect::<Result<_>>().expect("tensors"), HashMap::new()).expect("bytes");
-        let file = WeightFile::parse(Path::new("model.safetensors"), &bytes).expect("parses");
-        Encoder::from_weights(config, "weights".to_owned(), "config".to_owned(), &file, Device::Cpu).expect("encoder")
-    }
+    const SIZES: TinySizes = TinySizes { vocabulary: 9, hidden: 8, layers: 3, heads: 2, inner: 12, positions: 6 };
 
     #[test]
     fn corrections_beside_the_weights_and_merged_into_them_give_the_same_states() {
-        let bare = encoder();
+        let bare = encoder(SIZES);
         let about = ("tiny", bare.weights_sha256(), bare.config());
         let metadata = AdapterMetadata::of_encoder(about, 2, 3, 1.5).expect("metadata");
         let shapes = metadata.parameters();
         let half = |(index, (_, shape)): (usize, &(String, [i64; 2]))| {
-            wave(shape, 0.3 * index as f64).to_kind(Kind::Half).to_kind(Kind::Float)
+            wave(shape, 0.3 * index as f64, 0.4).to_kind(Kind::Half).to_kind(Kind::Float)
         };
         let parameters: Vec<Tensor> = shapes.iter().enumerate().map(half).collect();
         let ids = Tensor::from_slice(&[2_i64, 4, 8, 3, 2, 5, 3, 0]).view([2, 4]);

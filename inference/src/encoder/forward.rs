@@ -4,10 +4,12 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::batching::BatchInput;
 use crate::encoder::Encoder;
+use crate::encoder::kernels::Kernels;
 use crate::encoder::layers::Layer;
 use crate::error::{InferenceError, Result};
 use crate::packing::Packing;
 use crate::pooling::EncoderOutput;
+use crate::weights::values;
 
 impl Encoder {
     /// Last hidden state `[batch, length, hidden]` (fp32) of `input_ids` `[batch, length]` (int64).
@@ -36,7 +38,7 @@ impl Encoder {
     }
 
     /// [`forward_layers`](Self::forward_layers) of several batches, of whatever shapes, at once: on the CPU their tokens go
-    /// through the dense layers together, which are the faster the more rows they have.
+    /// through the layers together, and LibTorch's products are the faster the more rows they have.
     ///
     /// # Errors
     /// As [`forward_layers`](Self::forward_layers).
@@ -50,12 +52,42 @@ impl Encoder {
             return Err(InferenceError::Config(reason));
         }
         no_grad(|| match Packing::of(batches)? {
-            Some(packing) => self.forward_packed(batches, &packing, layers),
+            Some(packing) => match &self.kernels {
+                Some(kernels) => self.forward_by_kernels(kernels, batches, &packing, layers),
+                None => self.forward_packed(batches, &packing, layers),
+            },
             None => batches.iter().map(|batch| self.forward_padded(batch, layers)).collect(),
         })
     }
 
-    fn forward_packed(&self, batches: &[BatchInput], packing: &Packing, layers: &[i64]) -> Result<Vec<Tensor>> {
+    /// By our own arithmetic; LibTorch looks up the embeddings, whose table may be in half precision.
+    pub(super) fn forward_by_kernels(
+        &self,
+        kernels: &Kernels,
+        batches: &[BatchInput],
+        packing: &Packing,
+        layers: &[i64],
+    ) -> Result<Vec<Tensor>> {
+        let token_counts = packing.token_counts();
+        let (rows, width) = (token_counts.iter().sum::<usize>(), self.config.hidden_size as usize);
+        let positions = self.position_embeddings.f_index_select(0, packing.positions())?;
+        let mut embeddings = values(&self.embedded(&packing.ids(batches)?, &positions)?)?;
+        // Without the spare rows, which these products do not need.
+        embeddings.truncate(rows * width);
+        let kept: Vec<usize> = layers.iter().map(|&layer| layer as usize).collect();
+        let threads = usize::try_from(tch::get_num_threads()).unwrap_or(1);
+        let states = kernels.hidden_states(self, &mut embeddings, &token_counts, &kept, threads)?;
+        let of_layer = |states: &Vec<f32>| Ok(Tensor::f_from_slice(states)?.f_view([rows as i64, width as i64])?);
+        let states = states.iter().map(of_layer).collect::<Result<Vec<_>>>()?;
+        packing.unpack(&Tensor::f_stack(&states, 1)?)
+    }
+
+    pub(super) fn forward_packed(
+        &self,
+        batches: &[BatchInput],
+        packing: &Packing,
+        layers: &[i64],
+    ) -> Result<Vec<Tensor>> {
         let ids = packing.ids(batches)?;
         let positions = self.position_embeddings.f_index_select(0, packing.positions())?;
         let heads = self.config.num_attention_heads;
@@ -85,8 +117,7 @@ impl Encoder {
         layers: &[i64],
         apply: impl Fn(&Layer, &Tensor) -> Result<Tensor>,
     ) -> Result<Vec<Tensor>> {
-        let words = Tensor::f_embedding(&self.word_embeddings, ids, -1, false, false)?.f_to_kind(self.kind())?;
-        let mut hidden = self.embeddings_norm.forward(&words.f_add(positions)?)?;
+        let mut hidden = self.embeddings_norm.forward(&self.embedded(ids, positions)?)?;
         let mut kept = Vec::with_capacity(layers.len());
         for (index, layer) in (0..).zip(std::iter::once(None).chain(self.layers.iter().map(Some))) {
             if let Some(layer) = layer {
@@ -100,6 +131,12 @@ impl Encoder {
             }
         }
         Ok(kept)
+    }
+
+    /// The sums of word, position and segment, before they are normalised.
+    fn embedded(&self, ids: &Tensor, positions: &Tensor) -> Result<Tensor> {
+        let words = Tensor::f_embedding(&self.word_embeddings, ids, -1, false, false)?.f_to_kind(self.kind())?;
+        Ok(words.f_add(positions)?)
     }
 
     /// What `output` asks for of the last hidden state, fp32: `[batch, length, hidden]` or `[batch, hidden]`. Otherwise as

@@ -90,8 +90,8 @@ impl Checkpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::conversation::head::values;
     use crate::conversation::network::tests::network;
+    use crate::weights::values;
 
     #[test]
     fn finished_networks_come_back_bit_for_bit_unless_something_else_is_trained() {

@@ -9,13 +9,13 @@ use tch::nn::{self, OptimizerConfig};
 use tch::{Device, Reduction, Tensor, no_grad};
 
 use crate::conversation::CLASSES;
-use crate::conversation::head::values;
 use crate::conversation::network::{Dropout, Network, NetworkSizes};
 use crate::error::{InferenceError, Result};
 use crate::training::EpochFigures;
 use crate::training::fit::{GRADIENT_NORM_MAX, deep_copies, dropout, schedule};
 use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::SatisfactionOptions;
+use crate::weights::values;
 
 /// Class of a turn that nobody rated.
 pub(crate) const UNRATED: i64 = -1;

@@ -83,7 +83,7 @@ impl Basis {
             .f_div(&kept)?;
         let all = Tensor::f_from_slice(&rows(&mut (0..states.len())))?.f_view([-1, width])?.f_to_kind(Kind::Double)?;
         let components = all.f_sub(&mean)?.f_mul(&inverse)?.f_matmul(&directions.f_transpose(0, 1)?)?;
-        let single = |tensor: &Tensor| crate::conversation::head::values(tensor);
+        let single = |tensor: &Tensor| crate::weights::values(tensor);
         let chunks = |values: Vec<f32>, size: i64| -> Vec<Vec<f32>> {
             values.chunks(size.max(1) as usize).map(<[f32]>::to_vec).collect()
         };
