@@ -38,8 +38,8 @@ pub use scorer::{DeviceScorer, Scorer};
 pub use tch::Device;
 pub use tokenizer::{TextTokenizer, TokenizedText};
 pub use training::{
-    AdaptOptions, AdaptReport, Baseline, ClassMetrics, ClassificationReport, EpochFigures, EvaluateOptions,
-    LabelledText, LexicalOptions, Progress, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport,
-    SatisfactionTrainReport, TrainOptions, TrainReport, adapt, adapt_rows, evaluate, evaluate_satisfaction,
-    read_labelled, train, train_rows, train_satisfaction,
+    AdaptOptions, AdaptReport, Baseline, ClassMetrics, ClassificationReport, CorrectionOptions, EpochFigures,
+    EvaluateOptions, LabelledText, LexicalOptions, Progress, SatisfactionEvaluateOptions, SatisfactionOptions,
+    SatisfactionReport, SatisfactionTrainReport, TrainOptions, TrainReport, Trained, adapt, adapt_rows, evaluate,
+    evaluate_satisfaction, read_labelled, train, train_rows, train_satisfaction,
 };

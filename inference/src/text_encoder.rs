@@ -35,6 +35,11 @@ impl TextEncoder {
         Ok(Self { tokenizer, encoder, shapes })
     }
 
+    /// The same with `adapter` merged into the encoder, which computes in fp32.
+    pub(crate) fn with_adapter(self, adapter: &Adapter) -> Result<Self> {
+        Ok(Self { encoder: self.encoder.with_adapter(adapter)?, ..self })
+    }
+
     /// Token ids of `text`, all within the encoder's vocabulary.
     pub(crate) fn tokenize(&self, text: &str) -> Result<TokenizedText> {
         let tokenized = self.tokenizer.tokenize(text)?;

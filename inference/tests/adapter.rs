@@ -8,8 +8,8 @@ mod tiny_model;
 use std::path::Path;
 
 use contactflow_inference::{
-    AdaptOptions, Adapter, AdapterSetting, Device, HeadName, InferenceError, Language, ModelConfig, Progress, Scorer,
-    TrainOptions, adapt_rows, train_rows,
+    AdaptOptions, Adapter, AdapterSetting, CorrectionOptions, Device, HeadName, InferenceError, Language, ModelConfig,
+    Progress, Scorer, TrainOptions, Trained, adapt_rows, train_rows,
 };
 use contactflow_schemas::prediction::{Outcome, SentimentLabel};
 use tiny_model::{Defects, labelled, request, train_options};
@@ -49,7 +49,7 @@ fn an_adapter_is_learnt_and_the_heads_on_it_are_for_it_alone() {
     std::fs::write(&file, &bytes).expect("write");
     let adapted = ModelConfig { adapter: AdapterSetting::File(file), ..tiny_model::config(folder.path()) };
     let head = TrainOptions { model: adapted.clone(), epochs_max: 4, ..train_options(folder.path()) };
-    let (bytes, report) = train_rows(labelled(), &head, Device::Cpu, &mut |_| ()).expect("trains");
+    let Trained { head: bytes, report, .. } = train_rows(labelled(), &head, Device::Cpu, &mut |_| ()).expect("trains");
     assert!(report.validation.accuracy > 0.95, "{:?}", report.validation);
     let head = folder.path().join("head.safetensors");
     std::fs::write(&head, bytes).expect("write");
@@ -87,6 +87,65 @@ fn an_adaptation_that_was_stopped_goes_on_to_the_same_adapter() {
         }
     });
     assert_eq!(found, expected);
+    assert_eq!(epochs, [3, 4], "the first two are not run again");
+}
+
+/// A head and the corrections of the tiny model's upper layer, together.
+fn train_together(folder: &Path, checkpoint: Option<&Path>, progress: &mut dyn FnMut(Progress)) -> Trained {
+    tch::set_num_threads(1);
+    let corrections = CorrectionOptions { layers: 1, rank: 4, learning_rate: 1e-2, ..CorrectionOptions::default() };
+    let options = TrainOptions {
+        corrections: Some(corrections),
+        epochs_max: 4,
+        checkpoint: checkpoint.map(Path::to_owned),
+        ..train_options(folder)
+    };
+    train_rows(labelled(), &options, Device::Cpu, progress).expect("trains")
+}
+
+#[test]
+fn a_head_and_its_adapter_are_learnt_together_and_belong_together() {
+    let folder = tempfile::tempdir().expect("folder");
+    tiny_model::write(folder.path(), Defects::default());
+    let trained = train_together(folder.path(), None, &mut |_| ());
+    assert!(trained.report.validation.accuracy > 0.95, "{:?}", trained.report);
+    let adapter = trained.adapter.expect("an adapter is learnt");
+    let parsed = Adapter::from_bytes(Path::new("adapter"), &adapter).expect("parses");
+    assert_eq!((parsed.metadata().layers_below, parsed.metadata().layers), (1, 1));
+    assert_eq!(trained.report.adapter_sha256.as_deref(), Some(parsed.sha256()));
+
+    let [adapter_file, head_file] = ["adapter", "head"].map(|name| folder.path().join(format!("{name}.safetensors")));
+    std::fs::write(&adapter_file, adapter).expect("write");
+    std::fs::write(&head_file, trained.head).expect("write");
+    let bare = ModelConfig { head_files: vec![head_file], ..tiny_model::config(folder.path()) };
+    let adapted = ModelConfig { adapter: AdapterSetting::File(adapter_file), ..bare.clone() };
+    let mut scorer = Scorer::load(&adapted, Device::Cpu).expect("loads");
+    let Outcome::Scored(scores) = &scorer.score(&[request("great phone")])[0].outcome else { panic!("not scored") };
+    assert_eq!(scores.sentiment.label, SentimentLabel::Positive);
+    let error = Scorer::load(&bare, Device::Cpu).expect_err("the head is for the adapted encoder");
+    assert!(matches!(error, InferenceError::EncoderMismatch { .. }), "{error}");
+}
+
+#[test]
+fn learning_together_goes_on_where_it_was_stopped() {
+    let folder = tempfile::tempdir().expect("folder");
+    tiny_model::write(folder.path(), Defects::default());
+    let expected = train_together(folder.path(), None, &mut |_| ());
+    let checkpoint = folder.path().join("head.checkpoint");
+    let stopped = std::panic::catch_unwind(|| {
+        train_together(folder.path(), Some(&checkpoint), &mut |progress| match progress {
+            Progress::Epoch { figures, .. } if figures.epoch == 3 => panic!("stopped"),
+            _ => (),
+        })
+    });
+    assert!(stopped.is_err());
+    let mut epochs = Vec::new();
+    let found = train_together(folder.path(), Some(&checkpoint), &mut |progress| {
+        if let Progress::Epoch { figures, .. } = progress {
+            epochs.push(figures.epoch);
+        }
+    });
+    assert!(found == expected, "{:?} {:?}", found.report, expected.report);
     assert_eq!(epochs, [3, 4], "the first two are not run again");
 }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use contactflow_inference::{
     Device, DevicePool, Encoder, EvaluateOptions, HeadName, InferenceError, LabelledText, Language, ModelConfig,
-    Placement, PoolLimits, Precision, Progress, Scorer, TrainOptions, TrainReport, evaluate, train, train_rows,
+    Placement, PoolLimits, Precision, Progress, Scorer, TrainOptions, TrainReport, Trained, evaluate, train,
+    train_rows,
 };
 use contactflow_schemas::prediction::{Outcome, SentimentLabel};
 use tch::{Kind, Tensor};
@@ -39,7 +40,8 @@ fn largest_difference(one: &[f32], other: &[f32]) -> f32 {
 fn fit(options: &TrainOptions) -> (Vec<u8>, TrainReport) {
     // LibTorch's threads wait for each other actively: on a busy machine several are far slower than one.
     tch::set_num_threads(1);
-    train_rows(labelled(), options, Device::Cpu, &mut |_| ()).expect("trains")
+    let Trained { head, report, .. } = train_rows(labelled(), options, Device::Cpu, &mut |_| ()).expect("trains");
+    (head, report)
 }
 
 #[test]
@@ -192,7 +194,8 @@ fn training_that_was_stopped_goes_on_to_the_same_head() {
         Progress::Encoding { .. } => panic!("the states are in the cache"),
         _ => (),
     };
-    assert_eq!(train_rows(labelled(), &options, Device::Cpu, resume).expect("trains"), expected);
+    let found = train_rows(labelled(), &options, Device::Cpu, resume).expect("trains");
+    assert_eq!((found.head, found.report), expected);
     assert_eq!(epochs, [4, 5, 6], "the first three are not run again");
     let other = TrainOptions { seed: 9, feature_cache: None, ..options };
     assert_eq!(fit(&other).1.curve.len(), 6, "a checkpoint of another run is not taken up");
@@ -222,7 +225,7 @@ fn several_heads_share_a_pass_and_each_says_what_it_says_alone() {
         let choose_thresholds = head == HeadName::Offensive;
         let options = TrainOptions { head, encoder_layers, choose_thresholds, epochs_max: 8, ..options.clone() };
         tch::set_num_threads(1);
-        let (bytes, report) = train_rows(rows, &options, Device::Cpu, &mut |_| ()).expect("trains");
+        let Trained { head: bytes, report, .. } = train_rows(rows, &options, Device::Cpu, &mut |_| ()).expect("trains");
         assert!(report.validation.accuracy > 0.9, "{head:?}: {:?}", report.validation);
         assert_eq!(report.label_bias.is_empty(), !choose_thresholds);
         files.push(folder.path().join(format!("{}.safetensors", head.as_str())));

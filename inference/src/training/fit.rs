@@ -10,15 +10,18 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Reduction, Tensor};
 
+use crate::adapter::AdapterMetadata;
+use crate::encoder::Encoder;
 use crate::error::{InferenceError, Result};
 use crate::head::{HeadMetadata, RecurrentBranch, parameter_shapes};
 use crate::quantise::softmax;
 use crate::text_encoder::rows;
 use crate::training::adamw::AdamW;
 use crate::training::checkpoint::{self, Progressed, Tensors};
+use crate::training::corrections::{Corrections, Rates};
 use crate::training::features::Features;
 use crate::training::metrics::{ClassificationReport, mean_loss};
-use crate::training::options::TrainOptions;
+use crate::training::options::{CorrectionOptions, TrainOptions};
 use crate::training::{EpochFigures, Progress};
 
 /// Gradients are scaled down to this norm: recurrent layers are prone to rare, huge ones.
@@ -43,22 +46,25 @@ pub(crate) struct Dataset<'a> {
 /// The branch of the best epoch and how it came about.
 pub(crate) struct Fitted {
     pub(crate) branch: RecurrentBranch,
+    /// The corrections that were learnt with it, in the order of [`AdapterMetadata::parameters`].
+    pub(crate) corrections: Vec<Tensor>,
     pub(crate) best_epoch: u32,
     pub(crate) curve: Vec<EpochFigures>,
 }
 
 /// Trains the neural branch of a head; see [`TrainOptions`] for the knobs. `class_weights` weigh the rows of each class in
-/// the loss; `run` names the run in checkpoints.
+/// the loss; `run` names the run in checkpoints. With `corrected`, an encoder and what its corrections are like, the features
+/// are the states of the layer below the corrections, which are learnt too.
 pub(crate) fn fit(
     dataset: &Dataset<'_>,
     metadata: &HeadMetadata,
     options: &TrainOptions,
-    class_weights: &[f64],
+    (class_weights, corrected): (&[f64], Option<(&Encoder, &AdapterMetadata)>),
     run: &str,
     device: Device,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Fitted> {
-    let mut trainer = Trainer::new(dataset, metadata, options, class_weights, device)?;
+    let mut trainer = Trainer::new(dataset, metadata, options, (class_weights, corrected), device)?;
     if let Some(path) = &options.checkpoint {
         trainer.take_up(path, run)?;
     }
@@ -72,14 +78,15 @@ pub(crate) fn fit(
         if validation_macro_f1 > trainer.best_macro_f1 {
             trainer.best_macro_f1 = validation_macro_f1;
             trainer.best_epoch = epoch;
-            trainer.best = deep_copies(&trainer.parameters)?;
+            trainer.best = deep_copies(&trainer.learnt())?;
         }
         if let Some(path) = &options.checkpoint {
             trainer.save(path, run)?;
         }
     }
+    let corrections = trainer.best.split_off(trainer.parameters.len());
     let branch = RecurrentBranch::from_parameters(trainer.best)?;
-    Ok(Fitted { branch, best_epoch: trainer.best_epoch, curve: trainer.curve })
+    Ok(Fitted { branch, corrections, best_epoch: trainer.best_epoch, curve: trainer.curve })
 }
 
 /// Logits of the rows `members`, in their order.
@@ -90,14 +97,26 @@ pub(crate) fn logits(
     batch_size: usize,
     device: Device,
 ) -> Result<Vec<Vec<f32>>> {
-    // Rows of like length together, so that few are padded much.
+    by_length(features, members, batch_size, |chunk| {
+        let (hidden, mask) = features.batch(chunk, device)?;
+        tch::no_grad(|| branch.forward(&hidden, &mask, None))
+    })
+}
+
+/// What `of_batch` gives `[rows, labels]` for rows of like length together, so that few are padded much; in the order of
+/// `members`.
+fn by_length(
+    features: &Features,
+    members: &[usize],
+    batch_size: usize,
+    mut of_batch: impl FnMut(&[usize]) -> Result<Tensor>,
+) -> Result<Vec<Vec<f32>>> {
     let mut order: Vec<usize> = (0..members.len()).collect();
     order.sort_by_key(|&place| features.tokens(members[place]));
     let mut all = vec![Vec::new(); members.len()];
     for places in order.chunks(batch_size.max(1)) {
         let chunk: Vec<usize> = places.iter().map(|&place| members[place]).collect();
-        let (hidden, mask) = features.batch(&chunk, device)?;
-        let logits = rows(&tch::no_grad(|| branch.forward(&hidden, &mask, None))?, chunk.len())?;
+        let logits = rows(&of_batch(&chunk)?, chunk.len())?;
         places.iter().zip(logits).for_each(|(&place, row)| all[place] = row);
     }
     Ok(all)
@@ -113,6 +132,9 @@ struct Trainer<'a> {
     parameters: Vec<Tensor>,
     branch: RecurrentBranch,
     optimizer: AdamW,
+    corrections: Option<Corrections<'a>>,
+    /// Places of the head's layers among the states that the corrections give, int64.
+    places: Tensor,
     weights: Tensor,
     rng: ChaCha8Rng,
     best: Vec<Tensor>,
@@ -126,11 +148,18 @@ impl<'a> Trainer<'a> {
         dataset: &'a Dataset<'a>,
         metadata: &'a HeadMetadata,
         options: &'a TrainOptions,
-        class_weights: &[f64],
+        (class_weights, corrected): (&[f64], Option<(&'a Encoder, &'a AdapterMetadata)>),
         device: Device,
     ) -> Result<Self> {
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let parameters = initial_parameters(metadata, &mut rng, device)?;
+        let (mut corrections, mut places) = (None, Vec::new());
+        if let (Some((encoder, adapter)), Some(chosen)) = (corrected, &options.corrections) {
+            let CorrectionOptions { learning_rate, dropout, .. } = *chosen;
+            let rates = Rates { learning_rate, dropout, weight_decay: options.weight_decay };
+            corrections = Some(Corrections::new((encoder, adapter), rates, &mut rng, device)?);
+            places.extend(metadata.encoder_layers.iter().map(|layer| layer - adapter.layers_below));
+        }
         let weights: Vec<f32> = class_weights.iter().map(|&weight| weight as f32).collect();
         Ok(Self {
             dataset,
@@ -140,9 +169,11 @@ impl<'a> Trainer<'a> {
             input_size: metadata.input_size,
             branch: RecurrentBranch::from_parameters(shallow(&parameters))?,
             optimizer: AdamW::new(shallow(&parameters), options.weight_decay)?,
+            places: Tensor::f_from_slice(&places)?.f_to_device(device)?,
             weights: Tensor::f_from_slice(&weights)?.f_to_device(device)?,
             rng,
-            best: deep_copies(&parameters)?,
+            best: Vec::new(),
+            corrections,
             parameters,
             best_macro_f1: f64::NEG_INFINITY,
             best_epoch: 0,
@@ -168,33 +199,38 @@ impl<'a> Trainer<'a> {
             best_epoch: self.best_epoch,
             curve_bits: checkpoint::to_bits(&self.curve),
         };
-        let tensors = Tensors {
-            parameters: shallow(&self.parameters),
-            means: shallow(&self.optimizer.means),
-            squares: shallow(&self.optimizer.squares),
-            best: shallow(&self.best),
-        };
+        let optimizers =
+            std::iter::once(&self.optimizer).chain(self.corrections.as_ref().map(|own| &own.learnt.optimizer));
+        let (mut means, mut squares) = (Vec::new(), Vec::new());
+        for optimizer in optimizers {
+            means.extend(shallow(&optimizer.means));
+            squares.extend(shallow(&optimizer.squares));
+        }
+        let tensors = Tensors { parameters: self.learnt(), means, squares, best: shallow(&self.best) };
         checkpoint::save(path, &progressed, &tensors)
     }
 
     /// Goes back to the state in the file, if there is one of this run.
     fn take_up(&mut self, path: &Path, run: &str) -> Result<()> {
-        let shapes: Vec<Vec<i64>> = self.parameters.iter().map(Tensor::size).collect();
+        let shapes: Vec<Vec<i64>> = self.learnt().iter().map(Tensor::size).collect();
         let Some((progressed, tensors)) = checkpoint::load(path, run, &shapes, self.device)? else { return Ok(()) };
-        let lists = [
-            (&mut self.parameters, tensors.parameters),
-            (&mut self.optimizer.means, tensors.means),
-            (&mut self.optimizer.squares, tensors.squares),
-            (&mut self.best, tensors.best),
-        ];
+        let own = self.corrections.as_mut().map(|own| &mut own.learnt.optimizer);
+        let (mut means, mut squares) = (shallow(&self.optimizer.means), shallow(&self.optimizer.squares));
+        if let Some(optimizer) = own {
+            means.extend(shallow(&optimizer.means));
+            squares.extend(shallow(&optimizer.squares));
+            optimizer.steps = progressed.steps;
+        }
+        let lists = [(self.learnt(), tensors.parameters), (means, tensors.means), (squares, tensors.squares)];
         tch::no_grad(|| -> Result<()> {
             for (own, stored) in lists {
-                for (own, stored) in own.iter_mut().zip(&stored) {
+                for (mut own, stored) in own.into_iter().zip(&stored) {
                     own.f_copy_(stored)?;
                 }
             }
             Ok(())
         })?;
+        self.best = tensors.best;
         self.optimizer.steps = progressed.steps;
         let position = progressed.rng_position.parse();
         self.rng.set_word_pos(position.map_err(|error| crate::error::malformed(path, error))?);
@@ -203,6 +239,22 @@ impl<'a> Trainer<'a> {
         self.curve = checkpoint::from_bits(&progressed.curve_bits);
         tracing::info!(epochs = self.curve.len(), path = %path.display(), "training goes on from its checkpoint");
         Ok(())
+    }
+
+    /// All that is learnt, the branch's first; shared, not copied.
+    fn learnt(&self) -> Vec<Tensor> {
+        let corrections = self.corrections.iter().flat_map(|own| &own.learnt.parameters);
+        self.parameters.iter().chain(corrections).map(Tensor::shallow_clone).collect()
+    }
+
+    /// What the branch reads of the rows `members`: `[members, longest, encoder_layers, hidden]` and the mask. With dropout
+    /// in the corrections where `learning`.
+    fn states(&mut self, members: &[usize], learning: bool) -> Result<(Tensor, Tensor)> {
+        let (hidden, mask) = self.dataset.features.batch(members, self.device)?;
+        let Some(corrections) = &self.corrections else { return Ok((hidden, mask)) };
+        let rng = if learning { Some(&mut self.rng) } else { None };
+        let states = corrections.states((&hidden.f_squeeze_dim(2)?, &mask), rng)?;
+        Ok((states.f_index_select(2, &self.places)?, mask))
     }
 
     /// One pass over the training part; returns the mean loss.
@@ -223,8 +275,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn train_batch(&mut self, members: &[usize]) -> Result<f64> {
-        let learning_rate = self.options.learning_rate * schedule(self.optimizer.steps as usize, self.steps_max());
-        let (hidden, mask) = self.dataset.features.batch(members, self.device)?;
+        let factor = schedule(self.optimizer.steps as usize, self.steps_max());
+        let (hidden, mask) = self.states(members, true)?;
         let batch = members.len() as i64;
         // The same mask at every step of a row: dropping other units at each step would erase what the LSTM carries.
         let input_scale = dropout(&[batch, 1, 1, self.input_size], self.options.dropout, &mut self.rng, self.device)?;
@@ -237,8 +289,14 @@ impl<'a> Trainer<'a> {
         let loss =
             logits.f_cross_entropy_loss(&target, Some(&self.weights), Reduction::Mean, IGNORE_NOTHING, smoothing)?;
         self.optimizer.zero_grad();
+        if let Some(corrections) = &mut self.corrections {
+            corrections.learnt.optimizer.zero_grad();
+        }
         loss.f_backward()?;
-        self.optimizer.step(learning_rate, GRADIENT_NORM_MAX)?;
+        self.optimizer.step(self.options.learning_rate * factor, GRADIENT_NORM_MAX)?;
+        if let Some(corrections) = &mut self.corrections {
+            corrections.learnt.step(factor)?;
+        }
         let value = loss.f_double_value(&[])?;
         if value.is_finite() {
             Ok(value)
@@ -248,9 +306,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// Mean loss (unweighted, nats) and macro-F1 on the validation part.
-    fn validate(&self) -> Result<(f64, f64)> {
+    fn validate(&mut self) -> Result<(f64, f64)> {
         let members = &self.dataset.validation;
-        let logits = logits(&self.branch, self.dataset.features, members, self.options.batch_size, self.device)?;
+        let (features, size) = (self.dataset.features, self.options.batch_size);
+        let logits = by_length(features, members, size, |chunk| {
+            tch::no_grad(|| {
+                let (hidden, mask) = self.states(chunk, false)?;
+                self.branch.forward(&hidden, &mask, None)
+            })
+        })?;
         let diverged = || InferenceError::Config("training diverged; use a lower learning_rate".to_owned());
         let mut rows = Vec::with_capacity(members.len());
         for (&member, logits) in members.iter().zip(&logits) {

@@ -4,6 +4,7 @@ mod adamw;
 mod adapt;
 mod baseline;
 mod checkpoint;
+mod corrections;
 mod evaluate;
 mod features;
 mod fit;
@@ -23,12 +24,12 @@ pub use baseline::Baseline;
 pub use evaluate::{EvaluateOptions, evaluate};
 pub use labels::{LabelledText, read_labelled};
 pub use metrics::{ClassMetrics, ClassificationReport};
-pub use options::{LexicalOptions, TrainOptions};
+pub use options::{CorrectionOptions, LexicalOptions, TrainOptions};
 pub use satisfaction::{
     SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport,
     evaluate_satisfaction, train_satisfaction,
 };
-pub use train::{TrainReport, train, train_rows};
+pub use train::{TrainReport, Trained, train, train_rows};
 
 /// What training or evaluation is doing, for a progress bar.
 #[derive(Clone, Copy, Debug, PartialEq)]

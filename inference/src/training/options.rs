@@ -56,6 +56,42 @@ pub struct TrainOptions {
     /// Whether the labels' thresholds are chosen on the validation part, for the highest macro-F1 there; otherwise the most
     /// probable label is the head's.
     pub choose_thresholds: bool,
+    /// Corrections of the encoder that are learnt together with the neural branch; none if absent.
+    pub corrections: Option<CorrectionOptions>,
+}
+
+/// Low-rank corrections of an encoder's upper layers, learnt together with a head: an [`Adapter`](crate::Adapter) comes of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CorrectionOptions {
+    /// Where the adapter goes; nothing is written if absent.
+    pub output: Option<PathBuf>,
+    /// Upper layers that get corrections. The head mixes none below them but the one that they begin from.
+    pub layers: i64,
+    /// Rank of a correction.
+    pub rank: i64,
+    /// Factor of a correction.
+    pub scale: f64,
+    /// Peak learning rate of AdamW for the corrections.
+    pub learning_rate: f64,
+    /// Share of what the corrections read that is dropped in training, 0 to below 1.
+    pub dropout: f64,
+}
+
+impl Default for CorrectionOptions {
+    fn default() -> Self {
+        Self { output: None, layers: 6, rank: 16, scale: 2.0, learning_rate: 4e-4, dropout: 0.1 }
+    }
+}
+
+impl CorrectionOptions {
+    fn is_possible(&self) -> bool {
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        self.layers >= 1
+            && self.rank >= 1
+            && positive(self.scale)
+            && positive(self.learning_rate)
+            && (0.0..1.0).contains(&self.dropout)
+    }
 }
 
 /// How a lexical branch is fitted.
@@ -127,6 +163,7 @@ impl TrainOptions {
             neural_rows_max: usize::MAX,
             lexical: Some(lexical),
             choose_thresholds: head == HeadName::Offensive,
+            corrections: None,
         };
         match (head, language) {
             (HeadName::Intent, _) => Self { epochs_max: 12, learning_rate: 2e-3, ..common },
@@ -148,6 +185,8 @@ impl TrainOptions {
             "learning_rate must be a positive number"
         } else if !lexical {
             "the lexical branch needs a positive inverse penalty and room for features"
+        } else if !self.corrections.as_ref().is_none_or(CorrectionOptions::is_possible) {
+            "corrections need layers and rank of at least 1, a positive scale and learning rate, and a dropout of 0 to below 1"
         } else {
             return Ok(());
         };

@@ -10,6 +10,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Device;
 
+use crate::adapter::{Adapter, AdapterMetadata};
 use crate::error::{InferenceError, Result, write_whole};
 use crate::head::{Head, HeadMetadata, HeadName, mix};
 use crate::lexical::LexicalBranch;
@@ -21,9 +22,10 @@ use crate::training::features::Features;
 use crate::training::fit::{Dataset, class_weights, fit, logits};
 use crate::training::labels::{LabelledText, is_validation, read_labelled, without_repeats};
 use crate::training::metrics::{ClassificationReport, best_temperature, mean_loss};
-use crate::training::options::TrainOptions;
+use crate::training::options::{CorrectionOptions, TrainOptions};
 use crate::training::thresholds::best_label_bias;
 use crate::training::{EpochFigures, Progress, lexical};
+use crate::weights::sha256_hex;
 
 /// Steps of the search for the lexical branch's share.
 const SHARE_STEPS: u32 = 20;
@@ -37,6 +39,9 @@ pub struct TrainReport {
     pub head_sha256: String,
     /// Size of the head file in bytes.
     pub head_bytes: u64,
+    /// SHA-256 of the adapter that was learnt with the head, lower-case hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adapter_sha256: Option<String>,
     /// Seed of the run.
     pub seed: u64,
     /// Rows read, repeats included.
@@ -69,8 +74,8 @@ pub struct TrainReport {
 
 /// Trains a head on the files of `options` and writes it.
 ///
-/// The encoder stays as it is; its token states are computed once and kept in memory (fp16: 2 · layers · hidden
-/// size bytes a token). The same options, files, thread count and machine give the same head file, byte for byte.
+/// Without [`corrections`](TrainOptions::corrections) the encoder stays as it is; its token states are computed once and kept
+/// in memory (fp16: 2 · layers · hidden size bytes a token). The same options, files, thread count and machine give the same head file, byte for byte.
 ///
 /// # Errors
 /// Unreadable or malformed files, unknown labels, an empty part of the split, impossible options, LibTorch's errors.
@@ -79,9 +84,12 @@ pub fn train(options: &TrainOptions, device: Device, progress: &mut dyn FnMut(Pr
     for path in &options.inputs {
         rows.extend(read_labelled(path)?);
     }
-    let (head, report) = train_rows(rows, options, device, progress)?;
+    let Trained { head, adapter, report } = train_rows(rows, options, device, progress)?;
     if let Some(path) = &options.output {
         write_whole(path, &head)?;
+    }
+    if let (Some(adapter), Some(path)) = (adapter, options.corrections.as_ref().and_then(|own| own.output.as_ref())) {
+        write_whole(path, &adapter)?;
     }
     if let Some(path) = options.checkpoint.as_ref().filter(|path| path.exists()) {
         std::fs::remove_file(path).map_err(|source| InferenceError::Write { path: path.clone(), source })?;
@@ -89,7 +97,18 @@ pub fn train(options: &TrainOptions, device: Device, progress: &mut dyn FnMut(Pr
     Ok(report)
 }
 
-/// As [`train`], on rows in memory; returns the head file's bytes and writes nothing but checkpoints.
+/// What [`train_rows`] gives.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trained {
+    /// The bytes of the head's file.
+    pub head: Vec<u8>,
+    /// The bytes of the file of the adapter that was learnt with it.
+    pub adapter: Option<Vec<u8>>,
+    /// How it went.
+    pub report: TrainReport,
+}
+
+/// As [`train`], on rows in memory; writes nothing but checkpoints.
 ///
 /// # Errors
 /// As [`train`].
@@ -98,12 +117,13 @@ pub fn train_rows(
     options: &TrainOptions,
     device: Device,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Vec<u8>, TrainReport)> {
+) -> Result<Trained> {
     options.check()?;
     let rows_read = rows.len();
     let task = Task::new(rows, options)?;
     let text_encoder = TextEncoder::load(&options.model, options.language, device)?;
     let metadata = metadata(options, &task.labels, &text_encoder);
+    let corrected = options.corrections.as_ref().map(|own| corrected(own, &metadata, &text_encoder)).transpose()?;
     let weights = class_weights(&task.classes, &task.training, task.labels.len(), options.class_weight_power);
 
     // The convex fits first: they are quick, and wrong labels or options show before the encoder has run.
@@ -117,34 +137,46 @@ pub fn train_rows(
     let baseline = baseline(&task, options, &weights)?;
 
     let encoded = task.encoded(options);
-    let features = Features::compute(
-        &text_encoder,
-        &task.texts(&encoded.rows),
-        &metadata.encoder_layers,
-        options.feature_cache.as_deref(),
-        progress,
-    )?;
+    let texts = task.texts(&encoded.rows);
+    let below = corrected.as_ref().map(|adapter| vec![adapter.layers_below]);
+    let layers = below.as_ref().unwrap_or(&metadata.encoder_layers);
+    let cache = options.feature_cache.as_deref();
+    let features = Features::compute(&text_encoder, &texts, layers, cache, progress)?;
     let classes = task.classes_of(&encoded.rows);
-    let dataset =
-        Dataset { features: &features, classes: &classes, training: encoded.training, validation: encoded.validation };
+    let Encoded { training, mut validation, .. } = encoded;
+    let dataset = Dataset { features: &features, classes: &classes, training, validation: validation.clone() };
     let run = task.fingerprint(options, &text_encoder);
-    let fitted = fit(&dataset, &metadata, options, &weights, &run, device, progress)?;
-    let neural = logits(&fitted.branch, &features, &dataset.validation, options.batch_size, device)?;
+    let with = corrected.as_ref().map(|adapter| (&text_encoder.encoder, adapter));
+    let fitted = fit(&dataset, &metadata, options, (&weights, with), &run, device, progress)?;
+
+    let neural_rows = dataset.training.len() as u64;
+    let adapter = corrected.map(|own| Adapter::serialize(&own, &fitted.corrections)).transpose()?;
+    let (mut text_encoder, mut metadata, mut features) = (text_encoder, metadata, features);
+    if let Some(bytes) = &adapter {
+        // From here on with the encoder as the job will have it.
+        text_encoder = text_encoder.with_adapter(&Adapter::from_bytes(Path::new("new adapter"), bytes)?)?;
+        metadata.encoder_sha256 = text_encoder.encoder.weights_sha256().to_owned();
+        let texts = task.texts(&task.validation);
+        features = Features::compute(&text_encoder, &texts, &metadata.encoder_layers, None, progress)?;
+        validation = (0..texts.len()).collect();
+    }
+    let neural = logits(&fitted.branch, &features, &validation, options.batch_size, device)?;
     let held_out = HeldOut::new(&task, &neural, lexical.as_ref());
     let metadata = held_out.calibrated(metadata, lexical.as_ref(), options)?;
     let bytes = Head::new(metadata, fitted.branch, lexical).to_bytes()?;
 
     let head = Head::from_bytes(Path::new("new head"), &bytes, device)?;
     let model_id = head_model_id(&text_encoder, &head);
-    let neural = logits(head.neural(), &features, &dataset.validation, options.batch_size, device)?;
+    let neural = logits(head.neural(), &features, &validation, options.batch_size, device)?;
     let report = TrainReport {
         head_sha256: head.sha256().to_owned(),
         head_bytes: bytes.len() as u64,
+        adapter_sha256: adapter.as_deref().map(sha256_hex),
         seed: options.seed,
         rows: rows_read as u64,
         rows_dropped: (rows_read - task.rows.len()) as u64,
         training_rows: task.training.len() as u64,
-        neural_rows: dataset.training.len() as u64,
+        neural_rows,
         curve: fitted.curve,
         best_epoch: fitted.best_epoch,
         lexical_share: head.metadata().lexical_share,
@@ -156,7 +188,20 @@ pub fn train_rows(
         baseline,
         model_id,
     };
-    Ok((bytes, report))
+    Ok(Trained { head: bytes, adapter, report })
+}
+
+/// What the adapter will be like that is learnt with a head.
+fn corrected(options: &CorrectionOptions, head: &HeadMetadata, text_encoder: &TextEncoder) -> Result<AdapterMetadata> {
+    let encoder = &text_encoder.encoder;
+    let about = (head.encoder.as_str(), encoder.weights_sha256(), encoder.config());
+    let adapter = AdapterMetadata::of_encoder(about, options.layers, options.rank, options.scale)?;
+    if head.encoder_layers.iter().any(|&layer| layer < adapter.layers_below) {
+        let below = adapter.layers_below;
+        let reason = format!("the head mixes layers below {below}, where the corrections begin; correct more layers");
+        return Err(InferenceError::Config(reason));
+    }
+    Ok(adapter)
 }
 
 /// The rows of a run: which classes they have, which part each belongs to.
@@ -223,8 +268,11 @@ impl Task {
         let mut digest = Sha256::new();
         digest.update(text_encoder.fingerprint());
         // Where files lie makes no difference.
-        let knobs =
+        let mut knobs =
             TrainOptions { inputs: Vec::new(), output: None, checkpoint: None, feature_cache: None, ..options.clone() };
+        if let Some(corrections) = &mut knobs.corrections {
+            corrections.output = None;
+        }
         digest.update(format!("{knobs:?}"));
         digest.update(self.digest());
         digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()

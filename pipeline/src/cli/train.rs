@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
-    AdapterSetting, Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig, Multilingual, Progress,
-    TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
+    AdapterSetting, CorrectionOptions, Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig,
+    Multilingual, Progress, TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -60,7 +60,8 @@ bag-of-words baseline. Training that was stopped goes on after its last whole ep
 Examples:
   contactflow train --head sentiment --input labels.ndjson.gz --output sentiment.safetensors --seed 7
   contactflow train --head sentiment --language zh --input labels.ndjson.gz --output zh.safetensors
-  contactflow train --head intent --input intents.ndjson --output intent.safetensors --report intent.html")]
+  contactflow train --head intent --input intents.ndjson --output intent.safetensors --report intent.html
+  contactflow train --head sentiment --input labels.ndjson.gz --adapter-output adapter.safetensors --output sentiment.safetensors")]
 pub(super) struct TrainArgs {
     /// What to fit
     #[arg(long, value_enum, default_value = "sentiment")]
@@ -107,6 +108,15 @@ pub(super) struct TrainArgs {
     /// Corrections of the encoder: a file of `contactflow adapt`, `none` or `built-in`, none so far [default: built-in]
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
+    /// Learn corrections of the encoder together with the head, and write them there; the head is for the encoder with them
+    #[arg(long, value_name = "FILE")]
+    adapter_output: Option<PathBuf>,
+    /// Upper layers of the encoder that are corrected, with --adapter-output [default: 6]
+    #[arg(long, requires = "adapter_output")]
+    adapter_layers: Option<i64>,
+    /// Peak learning rate of the corrections, with --adapter-output [default: 0.0004]
+    #[arg(long, requires = "adapter_output")]
+    adapter_learning_rate: Option<f64>,
     /// Keep the encoder's states there (gigabytes), for further runs on the same texts
     #[arg(long, value_name = "FOLDER")]
     feature_cache: Option<PathBuf>,
@@ -212,8 +222,16 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
         }
         (Some(_), _) => None,
     };
+    let usual = CorrectionOptions::default();
+    let corrections = args.adapter_output.map(|output| CorrectionOptions {
+        output: Some(output),
+        layers: args.adapter_layers.unwrap_or(usual.layers),
+        learning_rate: args.adapter_learning_rate.unwrap_or(usual.learning_rate),
+        ..usual
+    });
     let options = TrainOptions {
         model: model(args.encoder.as_deref(), args.adapter, language),
+        corrections,
         inputs: args.input,
         checkpoint: Some(args.output.with_extension("checkpoint")),
         feature_cache: args.feature_cache,

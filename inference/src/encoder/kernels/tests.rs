@@ -51,8 +51,9 @@ fn products_agree_with_libtorch_for_every_remainder_of_rows_columns_and_depth() 
             let mut product = vec![f32::NAN; (rows * output) as usize];
             packed.multiply(simd, &values(&left).expect("values"), &mut product, activation);
             let product = Tensor::from_slice(&product).view([rows, output]);
-            let far = apart(&product, &expected);
-            assert!(far < 2e-5, "{rows} × {input} × {output}, {activation:?}: {far}");
+            // The terms swing together, so that the sums are up to 190.
+            let far = apart(&product, &expected) / (1.0 + expected.abs().max().double_value(&[]));
+            assert!(far < 4e-6, "{rows} × {input} × {output}, {activation:?}: {far}");
         }
     }
 }

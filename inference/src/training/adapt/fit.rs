@@ -1,21 +1,21 @@
 //! The optimisation of an adapter: epochs of AdamW over batches of one task each, all tasks shuffled together.
 
+use rand::SeedableRng;
 use rand::seq::SliceRandom;
-use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
-use crate::adapter::{AdapterMetadata, layers};
+use crate::adapter::AdapterMetadata;
 use crate::encoder::Encoder;
 use crate::error::{InferenceError, Result};
 use crate::head::{HeadName, Pooled, mixed};
 use crate::quantise::softmax;
 use crate::text_encoder::rows;
-use crate::training::adamw::AdamW;
 use crate::training::adapt::AdaptOptions;
 use crate::training::checkpoint::{self, Progressed, Tensors};
+use crate::training::corrections::{Corrections, Learnt, Rates, initial};
 use crate::training::features::Features;
-use crate::training::fit::{GRADIENT_NORM_MAX, batches, dropout, schedule, shallow};
+use crate::training::fit::{batches, dropout, schedule, shallow};
 use crate::training::metrics::{ClassificationReport, mean_loss};
 use crate::training::train::Task;
 use crate::training::{EpochFigures, Progress};
@@ -70,30 +70,12 @@ pub(crate) fn fit(fitting: &Fitting<'_>, progress: &mut dyn FnMut(Progress)) -> 
         trainer.save()?;
     }
     let reports = trainer.validate()?.1;
-    Ok(Fitted { corrections: trainer.corrections.parameters, curve: trainer.curve, reports })
-}
-
-/// Parameters with their optimiser.
-struct Learnt {
-    parameters: Vec<Tensor>,
-    optimizer: AdamW,
-    learning_rate: f64,
-}
-
-impl Learnt {
-    fn new(parameters: Vec<Tensor>, learning_rate: f64, weight_decay: f64) -> Result<Self> {
-        let optimizer = AdamW::new(shallow(&parameters), weight_decay)?;
-        Ok(Self { parameters, optimizer, learning_rate })
-    }
-
-    fn step(&mut self, factor: f64) -> Result<()> {
-        self.optimizer.step(self.learning_rate * factor, GRADIENT_NORM_MAX)
-    }
+    Ok(Fitted { corrections: trainer.corrections.learnt.parameters, curve: trainer.curve, reports })
 }
 
 struct Trainer<'a> {
     fitting: &'a Fitting<'a>,
-    corrections: Learnt,
+    corrections: Corrections<'a>,
     /// Per task: the layers' shares, weight `[labels, 2 · hidden]`, bias `[labels]`.
     classifiers: Vec<Learnt>,
     rng: ChaCha8Rng,
@@ -104,26 +86,21 @@ impl<'a> Trainer<'a> {
     fn new(fitting: &'a Fitting<'a>) -> Result<Self> {
         let Fitting { metadata, options, device, .. } = *fitting;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-        let mut parameter = |shape: &[i64], bound: f64| -> Result<Tensor> {
-            let count: i64 = shape.iter().product();
-            let values: Vec<f32> = (0..count).map(|_| (bound * (2.0 * rng.random::<f64>() - 1.0)) as f32).collect();
-            Ok(Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_device(device)?.f_set_requires_grad(true)?)
+        let rates = Rates {
+            learning_rate: options.learning_rate,
+            weight_decay: options.weight_decay,
+            dropout: options.dropout,
         };
-        let mut corrections = Vec::new();
-        for (name, shape) in metadata.parameters() {
-            // What leads up begins at zero, so that the first step starts from the encoder as it is.
-            let bound = if name.ends_with(".up") { 0.0 } else { (3.0 / shape[1] as f64).sqrt() };
-            corrections.push(parameter(&shape, bound)?);
-        }
+        let corrections = Corrections::new((fitting.encoder, metadata), rates, &mut rng, device)?;
         let mut classifiers = Vec::new();
         for data in fitting.tasks {
             let (labels, size) = (data.task.labels.len() as i64, 2 * metadata.hidden_size);
             let bound = 1.0 / (size as f64).sqrt();
+            let mut parameter = |shape: &[i64], bound| initial(shape, bound, &mut rng, device);
             let shares = parameter(&[metadata.layers + 1], 0.0)?;
             let own = vec![shares, parameter(&[labels, size], bound)?, parameter(&[labels], bound)?];
             classifiers.push(Learnt::new(own, options.classifier_learning_rate, options.weight_decay)?);
         }
-        let corrections = Learnt::new(corrections, options.learning_rate, options.weight_decay)?;
         Ok(Self { fitting, corrections, classifiers, rng, curve: Vec::new() })
     }
 
@@ -146,7 +123,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn train_batch(&mut self, task: usize, members: &[usize], steps_max: usize) -> Result<f64> {
-        let factor = schedule(self.corrections.optimizer.steps as usize, steps_max);
+        let factor = schedule(self.corrections.learnt.optimizer.steps as usize, steps_max);
         let logits = self.logits(task, members, true)?;
         let target: Vec<i64> =
             self.fitting.tasks[task].task.classes_of(members).into_iter().map(|class| class as i64).collect();
@@ -156,28 +133,21 @@ impl<'a> Trainer<'a> {
         if !value.is_finite() {
             return Err(InferenceError::Config("training diverged; use a lower learning_rate".to_owned()));
         }
-        self.corrections.optimizer.zero_grad();
+        self.corrections.learnt.optimizer.zero_grad();
         self.classifiers[task].optimizer.zero_grad();
         loss.f_backward()?;
-        self.corrections.step(factor)?;
+        self.corrections.learnt.step(factor)?;
         self.classifiers[task].step(factor)?;
         Ok(value)
     }
 
     /// Logits `[members, labels]` of a task's classifier.
     fn logits(&mut self, task: usize, members: &[usize], drop: bool) -> Result<Tensor> {
-        let Fitting { tasks, encoder, metadata, options, device, .. } = *self.fitting;
+        let Fitting { tasks, metadata, options, device, .. } = *self.fitting;
         let (hidden, mask) = tasks[task].features.batch(members, device)?;
         let batch = members.len() as i64;
-        let factors = if drop { Some(self.correction_dropout(batch)?) } else { None };
-        let corrections = (layers(&self.corrections.parameters)?, metadata.scale);
-        let below = metadata.layers_below as usize;
-        let states = encoder.corrected_states(
-            (&hidden.f_squeeze_dim(2)?, &mask),
-            below,
-            (&corrections.0, corrections.1),
-            factors.as_deref(),
-        )?;
+        let rng = if drop { Some(&mut self.rng) } else { None };
+        let states = self.corrections.states((&hidden.f_squeeze_dim(2)?, &mask), rng)?;
         let [shares, weight, bias] = &self.classifiers[task].parameters[..] else {
             return Err(InferenceError::Config("a classifier has three parameters".to_owned()));
         };
@@ -187,13 +157,6 @@ impl<'a> Trainer<'a> {
             pooled = pooled.f_mul(&dropout(&size, options.classifier_dropout, &mut self.rng, device)?)?;
         }
         Ok(pooled.f_linear(weight, Some(bias))?)
-    }
-
-    fn correction_dropout(&mut self, batch: i64) -> Result<Vec<[Tensor; 4]>> {
-        let Fitting { metadata, options, device, .. } = *self.fitting;
-        let (hidden, inner) = (metadata.hidden_size, metadata.intermediate_size);
-        let mut of = |size| dropout(&[batch, 1, size], options.dropout, &mut self.rng, device);
-        (0..metadata.layers).map(|_| Ok([of(hidden)?, of(hidden)?, of(hidden)?, of(inner)?])).collect()
     }
 
     /// Mean loss over the tasks (nats), and each task's figures, on the texts held out.
@@ -219,7 +182,7 @@ impl<'a> Trainer<'a> {
 
     /// All that is learnt, the corrections first.
     fn learnt(&mut self) -> impl Iterator<Item = &mut Learnt> {
-        std::iter::once(&mut self.corrections).chain(&mut self.classifiers)
+        std::iter::once(&mut self.corrections.learnt).chain(&mut self.classifiers)
     }
 
     fn save(&mut self) -> Result<()> {
@@ -235,7 +198,7 @@ impl<'a> Trainer<'a> {
         let last = self.curve.last().map_or(0.0, |figures| figures.validation_macro_f1);
         let progressed = Progressed {
             run: self.fitting.run.to_owned(),
-            steps: self.corrections.optimizer.steps,
+            steps: self.corrections.learnt.optimizer.steps,
             rng_position: self.rng.get_word_pos().to_string(),
             best_macro_f1_bits: last.to_bits(),
             best_epoch: self.curve.len() as u32,
@@ -267,7 +230,7 @@ impl<'a> Trainer<'a> {
             Ok(())
         })?;
         self.curve = checkpoint::from_bits(&progressed.curve_bits);
-        self.corrections.optimizer.steps = progressed.steps;
+        self.corrections.learnt.optimizer.steps = progressed.steps;
         let (epochs, size) = (self.curve.len(), self.fitting.options.batch_size);
         for (classifier, data) in self.classifiers.iter_mut().zip(self.fitting.tasks) {
             classifier.optimizer.steps = (epochs * data.task.training.len().div_ceil(size)) as u32;
