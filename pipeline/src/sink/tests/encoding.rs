@@ -45,7 +45,12 @@ fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
         ),
         (
             "conversation_scores",
-            encode_conversation_scores(shuffled(rows::conversation_scores(), turn), "head-1").unwrap(),
+            encode_conversation_scores(
+                Table::ConversationScores,
+                shuffled(rows::conversation_scores(), turn),
+                "head-1",
+            )
+            .unwrap(),
         ),
         ("topic_window", encode_topics(shuffled(rows::topics(), turn), &Windows::utc(), "head-1").unwrap()),
         ("model_eval", encode_evaluations(shuffled(rows::evaluations(), turn), &Windows::utc(), &models()).unwrap()),
