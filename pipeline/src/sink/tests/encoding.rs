@@ -181,7 +181,8 @@ fn a_key_that_comes_twice_is_refused() {
     assert!(matches!(encode(Table::ConversationFacts, Vec::new()), Err(EncodeError::NotKpi { .. })));
     let mut scores = rows::conversation_scores();
     scores[0].scored_turns = 0;
-    assert!(matches!(encode_conversation_scores(scores, "m"), Err(EncodeError::NothingScored { .. })));
+    let encoded = encode_conversation_scores(Table::ConversationScores, scores, "m");
+    assert!(matches!(encoded, Err(EncodeError::NothingScored { .. })));
 }
 
 #[test]
