@@ -4,6 +4,8 @@
 //! One worker mints *major* epochs and assigns files to workers. Inside a major epoch each reader moves on through minor
 //! epochs, one per [`Ingest::epoch_rows`] rows, so that downstream state is brought up to date in steps of bounded size.
 
+mod known;
+
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +15,7 @@ use contactflow_operators::deduplicate::Incoming;
 use contactflow_operators::epochs::Epoch;
 use contactflow_operators::infer::Backlog;
 use contactflow_schemas::masking::Masking;
-use contactflow_schemas::prediction::{ConversationPrediction, Prediction, TextRequest};
+use contactflow_schemas::prediction::TextRequest;
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Stream;
@@ -23,6 +25,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::Handle;
 
+pub use self::known::Known;
+use self::known::{Capabilities, KnownOutput, Said};
 use crate::seal::Sealed;
 use crate::sink::Objects;
 use crate::sources::{FileReader, SourceFile};
@@ -146,7 +150,7 @@ pub struct Ingest {
     pub masking: Masking,
     /// Texts are wanted: there is a model.
     pub texts: bool,
-    /// The candidate, whose predictions go another way than those of the model; empty without one.
+    /// The candidate, whose answers go another way than those of the model; empty without one.
     pub candidate_id: String,
     /// Readers pause while more texts than this wait for the model, in the whole job.
     pub backlog_texts_max: usize,
@@ -162,12 +166,10 @@ pub struct ReadRows<'scope> {
     pub rows: Stream<'scope, Epoch, Vec<Incoming>>,
     /// Texts to score.
     pub texts: Stream<'scope, Epoch, Vec<TextRequest>>,
-    /// Predictions of an earlier run; complete for every epoch of event files as soon as these are assigned.
-    pub predictions: Stream<'scope, Epoch, Vec<Prediction>>,
-    /// The same by the candidate.
-    pub candidates: Stream<'scope, Epoch, Vec<Prediction>>,
-    /// The same of conversations.
-    pub qualities: Stream<'scope, Epoch, Vec<ConversationPrediction>>,
+    /// What the model said in an earlier run.
+    pub published: Known<'scope>,
+    /// What the candidate did.
+    pub candidate: Known<'scope>,
 }
 
 /// What is read of one file at a time.
@@ -178,10 +180,10 @@ enum Reader {
 
 /// What a state file gives.
 #[derive(Clone, Copy)]
-enum Wanted {
-    Rows(StateKind),
-    /// Predictions of the candidate.
-    Candidates,
+struct Wanted {
+    kind: StateKind,
+    /// The candidate said it.
+    is_candidate: bool,
 }
 
 /// Rows on their way out of the operator.
@@ -192,9 +194,8 @@ struct Chunk {
     /// Of the state.
     restored: Vec<Incoming>,
     texts: Vec<TextRequest>,
-    predictions: Vec<Prediction>,
-    candidates: Vec<Prediction>,
-    qualities: Vec<ConversationPrediction>,
+    published: Said,
+    candidate: Said,
 }
 
 impl Chunk {
@@ -208,7 +209,7 @@ struct Shift {
     rows_capability: Capability<Epoch>,
     texts_capability: Capability<Epoch>,
     /// Only while state is read, so that whoever waits for known predictions does not wait for event files.
-    answers_capabilities: Option<[Capability<Epoch>; 3]>,
+    known_capabilities: Option<[Capabilities; 2]>,
     files: VecDeque<FileAssignment>,
     reader: Option<Reader>,
     rows_in_minor: u64,
@@ -217,13 +218,13 @@ struct Shift {
 impl Shift {
     /// True while state is read, which is not held back by texts that wait: they may wait for it.
     fn is_restoring(&self) -> bool {
-        self.answers_capabilities.is_some()
+        self.known_capabilities.is_some()
     }
 
     fn add(&mut self, files: impl IntoIterator<Item = FileAssignment>) {
         self.files.extend(files);
         if !self.files.iter().any(|file| matches!(file.what, Assigned::State(_))) {
-            self.answers_capabilities = None;
+            self.known_capabilities = None;
         }
     }
 
@@ -236,7 +237,7 @@ impl Shift {
             self.rows_in_minor = 0;
             self.rows_capability.downgrade(&(epoch + 1));
             self.texts_capability.downgrade(&(epoch + 1));
-            for capability in self.answers_capabilities.iter_mut().flatten() {
+            for capability in self.known_capabilities.iter_mut().flatten().flatten() {
                 capability.downgrade(&(epoch + 1));
             }
         }
@@ -281,7 +282,7 @@ fn open(ingest: &Ingest, file: FileAssignment) -> Result<Reader, ReadError> {
         }
         Assigned::State(state) => {
             let is_candidate = state.model_id.as_ref().is_some_and(|model_id| *model_id == ingest.candidate_id);
-            let wanted = if is_candidate { Wanted::Candidates } else { Wanted::Rows(state.kind) };
+            let wanted = Wanted { kind: state.kind, is_candidate };
             Ok(Reader::State(SegmentReader::open(&*ingest.objects, &state)?, wanted))
         }
     }
@@ -295,14 +296,14 @@ fn restore(reader: &mut SegmentReader, wanted: Wanted, out: &mut Chunk) -> Resul
         out.extend(chunk.into_iter().flatten().map(|(_, _, row)| row));
         Ok(more)
     }
-    Ok(match wanted {
-        Wanted::Rows(StateKind::Deliveries) => rows(reader, &mut out.restored)?,
-        Wanted::Rows(StateKind::Predictions) => rows(reader, &mut out.predictions)?,
-        Wanted::Candidates => rows(reader, &mut out.candidates)?,
-        Wanted::Rows(StateKind::Texts) => rows(reader, &mut out.texts)?,
-        Wanted::Rows(StateKind::Qualities) => rows(reader, &mut out.qualities)?,
+    let said = if wanted.is_candidate { &mut out.candidate } else { &mut out.published };
+    Ok(match wanted.kind {
+        StateKind::Deliveries => rows(reader, &mut out.restored)?,
+        StateKind::Texts => rows(reader, &mut out.texts)?,
+        StateKind::Predictions => rows(reader, &mut said.predictions)?,
+        StateKind::Qualities => rows(reader, &mut said.qualities)?,
         // Read before the dataflow is built.
-        Wanted::Rows(StateKind::Seals) => false,
+        StateKind::Seals => false,
     })
 }
 
@@ -321,14 +322,10 @@ pub fn read_files<'scope>(
     let mut input = builder.new_input(assigned, Exchange::new(|file: &FileAssignment| file.worker as u64));
     let (rows_output, rows) = builder.new_output();
     let (texts_output, texts) = builder.new_output();
-    let (predictions_output, predictions) = builder.new_output();
-    let (candidates_output, candidates) = builder.new_output();
-    let (qualities_output, qualities) = builder.new_output();
+    let (mut published_output, published) = KnownOutput::new(&mut builder);
+    let (mut candidate_output, candidate) = KnownOutput::new(&mut builder);
     let mut rows_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(rows_output);
     let mut texts_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(texts_output);
-    let mut predictions_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(predictions_output);
-    let mut candidates_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(candidates_output);
-    let mut qualities_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(qualities_output);
     let behind = behind.clone();
 
     builder.build(move |_capabilities| {
@@ -340,7 +337,9 @@ pub fn read_files<'scope>(
                 let shift = shifts.entry(epoch).or_insert_with(|| Shift {
                     rows_capability: capability.delayed(&epoch, 0),
                     texts_capability: capability.delayed(&epoch, 1),
-                    answers_capabilities: Some([2, 3, 4].map(|output| capability.delayed(&epoch, output))),
+                    known_capabilities: Some(
+                        [[2, 3], [4, 5]].map(|of| of.map(|output| capability.delayed(&epoch, output))),
+                    ),
                     files: VecDeque::new(),
                     reader: None,
                     rows_in_minor: 0,
@@ -371,10 +370,9 @@ pub fn read_files<'scope>(
                     let all = chunk.restored.drain(..).chain(read);
                     rows_output.activate().session(&shift.rows_capability).give_iterator(all);
                     drop(texts);
-                    if let Some([predictions, candidates, qualities]) = &shift.answers_capabilities {
-                        predictions_output.activate().session(predictions).give_iterator(chunk.predictions.drain(..));
-                        candidates_output.activate().session(candidates).give_iterator(chunk.candidates.drain(..));
-                        qualities_output.activate().session(qualities).give_iterator(chunk.qualities.drain(..));
+                    if let Some([published, candidate]) = &shift.known_capabilities {
+                        published_output.give(published, &mut chunk.published);
+                        candidate_output.give(candidate, &mut chunk.candidate);
                     }
                     shift.count(rows, ingest.epoch_rows);
                 }
@@ -391,7 +389,7 @@ pub fn read_files<'scope>(
             activator.activate();
         }
     });
-    ReadRows { rows, texts, predictions, candidates, qualities }
+    ReadRows { rows, texts, published, candidate }
 }
 
 fn incoming(row: Row, ingest: &Ingest, text: impl FnMut(TextRequest)) -> Incoming {

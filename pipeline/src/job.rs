@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use contactflow_inference::DevicePool;
 use contactflow_operators::anomaly::{anomalies, series_points};
@@ -13,30 +13,26 @@ use contactflow_operators::conversation::Histories;
 use contactflow_operators::deduplicate::{Ledger, deduplicate};
 use contactflow_operators::dimensions::versions;
 use contactflow_operators::epochs::Epoch;
-use contactflow_operators::infer::{AnswerJournal, Backlog, infer};
+use contactflow_operators::infer::Backlog;
 use contactflow_operators::metrics::Metrics;
-use contactflow_operators::scores::{
-    Asking, contributions as contributions_of_messages, cycles, evaluations, explain, qualities, scores, topics,
-};
+use contactflow_operators::scores::{contributions as contributions_of_messages, evaluations, topics};
 use contactflow_schemas::dimension::{Dimension, DimensionEvent};
 use contactflow_schemas::facts::Grouping::Channel;
-use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey, Request};
+use contactflow_schemas::prediction::{ConversationRequest, ConversationScoreKey};
 use contactflow_schemas::rules::KpiRules;
 use contactflow_schemas::tables::Table;
 use contactflow_schemas::windows::Window::{Day, Hour};
 use contactflow_schemas::windows::Windows;
-use differential_dataflow::{ExchangeData, VecCollection};
-use timely::dataflow::Stream;
 use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::worker::Worker;
 
 use crate::ingest::{FileAssignment, Ingest, IngestProgress, read_files, round_of};
 use crate::kpis::{Measured, kpi_cells, measure};
-use crate::model::{NoModel, PooledModel};
+use crate::opinions::{Asker, Subjects};
 use crate::seal::Sealed;
 use crate::settings::{JobSettings, SettingsError, TableSelection};
-use crate::sink::{ModelIds, Objects};
+use crate::sink::{ModelIds, Objects, PublishedSettings};
 use crate::state::StateJournal;
 use crate::store::Root;
 use crate::views::Views;
@@ -48,14 +44,10 @@ pub struct JobContext {
     pub ingest: Ingest,
     /// The model whose predictions are published, and the candidate whose predictions are shown beside them.
     pub models: ModelIds,
-    /// Devices of the model; none with inference off, and where only what it said before is of interest.
-    pub devices: Option<Arc<DevicePool>>,
-    /// Those of the candidate, likewise.
-    pub candidate: Option<Arc<DevicePool>>,
-    /// The devices of the conversation head; none without one.
-    pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
-    /// Qualities are published: there are judges, or those of an earlier run are shown.
-    pub with_quality: bool,
+    /// How the model takes part.
+    pub model: Scoring,
+    /// How the candidate does, if there is one.
+    pub candidate: Scoring,
     /// Texts that wait for the model.
     pub backlog: Backlog,
     /// Thresholds of the KPIs.
@@ -79,32 +71,70 @@ pub struct JobContext {
 /// Keys of the sequences of turns that a dataflow asks for.
 pub type Sequences = Arc<Mutex<HashSet<ConversationScoreKey>>>;
 
-/// The device threads of a job.
+/// How one of the models takes part in a job.
+#[derive(Clone, Default)]
+pub struct Scoring {
+    /// Its devices; none with inference off, and where only what it said before is of interest.
+    pub devices: Option<ModelDevices>,
+    /// It gives conversations a quality: it has judges, or what they said in an earlier run is shown.
+    pub with_quality: bool,
+}
+
+impl From<ModelDevices> for Scoring {
+    fn from(devices: ModelDevices) -> Self {
+        Self { with_quality: devices.judges.is_some(), devices: Some(devices) }
+    }
+}
+
+/// The device threads of one model.
 #[derive(Clone)]
-pub struct Devices {
+pub struct ModelDevices {
     /// They score texts.
     pub texts: Arc<DevicePool>,
     /// They judge conversations; none without a head for that.
     pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
-    /// They score texts once more, by another model.
-    pub candidate: Option<Arc<DevicePool>>,
+}
+
+/// The device threads of a job.
+#[derive(Clone)]
+pub struct Devices {
+    /// Those of the model.
+    pub model: ModelDevices,
+    /// Those of another one, which is asked about the same.
+    pub candidate: Option<ModelDevices>,
 }
 
 impl Devices {
     /// The models that they run.
     pub fn models(&self) -> ModelIds {
         ModelIds {
-            published: self.texts.model_id().to_owned(),
-            candidate: self.candidate.as_ref().map_or_else(String::new, |pool| pool.model_id().to_owned()),
+            published: self.model.texts.model_id().to_owned(),
+            candidate: self.candidate.as_ref().map_or_else(String::new, |other| other.texts.model_id().to_owned()),
         }
     }
 }
 
 impl JobContext {
-    /// The same showing what these models said before.
-    pub fn showing(mut self, models: ModelIds) -> Self {
+    /// The same showing what the models of published tables said before.
+    pub fn showing(mut self, published: &PublishedSettings) -> Self {
+        let models = published.models();
         self.ingest.candidate_id.clone_from(&models.candidate);
+        self.model.with_quality = published.with_quality;
+        self.candidate.with_quality = published.candidate_with_quality;
         Self { models, ..self }
+    }
+
+    /// The same noting which sequences of turns the conversations come to, as both models see them.
+    pub fn noting(mut self, sequences: &Sequences) -> Self {
+        for scoring in [&mut self.model, &mut self.candidate] {
+            scoring.with_quality = true;
+        }
+        Self { sequences: Some(Arc::clone(sequences)), ..self }
+    }
+
+    /// Whether the model and the candidate give conversations a quality.
+    pub fn with_quality(&self) -> [bool; 2] {
+        [&self.model, &self.candidate].map(|scoring| scoring.with_quality)
     }
 
     /// The same with something sealed.
@@ -126,23 +156,23 @@ impl JobContext {
         causes: Causes,
     ) -> Result<Self, SettingsError> {
         let models = devices.as_ref().map_or_else(ModelIds::default, Devices::models);
+        let texts = devices.is_some();
+        let (model, candidate) = devices.map(|Devices { model, candidate }| (model, candidate)).unzip();
         Ok(Self {
             ingest: Ingest {
                 roots: Arc::new(roots),
                 objects,
                 epoch_rows: settings.epoch_rows,
                 masking: settings.privacy.mask,
-                texts: devices.is_some(),
+                texts,
                 candidate_id: models.candidate.clone(),
                 backlog_texts_max: settings.inference.backlog_texts_max,
                 sealed: Sealed::default(),
                 progress: Arc::clone(progress),
             },
             models,
-            with_quality: devices.as_ref().is_some_and(|devices| devices.judges.is_some()),
-            judges: devices.as_ref().and_then(|devices| devices.judges.clone()),
-            candidate: devices.as_ref().and_then(|devices| devices.candidate.clone()),
-            devices: devices.map(|devices| devices.texts),
+            model: model.map_or_else(Scoring::default, Scoring::from),
+            candidate: candidate.flatten().map_or_else(Scoring::default, Scoring::from),
             backlog: Backlog::default(),
             rules: settings.kpi.clone(),
             windows: settings.windows()?,
@@ -176,28 +206,6 @@ fn check_dimensions(sealed: &Sealed, rows: &[(DimensionEvent, isize)]) {
     rows.for_each(|(row, _)| sealed.check_dimension(row.time_ms));
 }
 
-/// Asks the devices of worker `index` of this process. Without devices only what is `known` is answered, and nothing is kept of what
-/// waits.
-fn ask<'scope, R>(
-    requests: Stream<'scope, Epoch, Vec<R>>,
-    known: Stream<'scope, Epoch, Vec<R::Answer>>,
-    backlog: &Backlog,
-    devices: Option<Arc<DevicePool<R>>>,
-    index: usize,
-    journal: impl AnswerJournal<R> + 'static,
-) -> VecCollection<'scope, Epoch, R::Answer, isize>
-where
-    R: Request<Answer: ExchangeData> + timely::ExchangeData,
-{
-    match devices {
-        Some(devices) => {
-            let connect = move |wake| PooledModel::connect(&devices, index, wake);
-            infer(requests, known, backlog.clone(), journal, connect)
-        }
-        None => infer(requests, known, backlog.clone(), (), |_| NoModel::default()),
-    }
-}
-
 /// Builds the whole dataflow, stage after stage; what a restart needs goes to `journal`:
 ///
 /// ```text
@@ -205,33 +213,19 @@ where
 ///           └──────► texts ► predictions ──► scores ──┘
 /// ```
 pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) -> Job {
-    let JobContext {
-        ingest,
-        models,
-        devices,
-        candidate,
-        judges,
-        with_quality,
-        backlog,
-        rules,
-        windows,
-        tables,
-        causes,
-        metrics,
-        sealed,
-        workers,
-        sequences,
-    } = context.clone();
+    let JobContext { ingest, models, backlog, rules, windows, tables, causes, metrics, sealed, workers, .. } =
+        context.clone();
     let journal = StateJournal::clone(journal);
     // Devices belong to a process, so its workers count from 0.
     let index = worker.index() % workers;
+    let asker = |is_candidate| Asker::new(context, index, is_candidate, journal.of(is_candidate));
     worker.dataflow_named::<Epoch, _, _>("contactflow", |scope| {
         let probe = Handle::new();
         let mut views = Views::new(&probe, &windows, &sealed);
 
         // Sources and normalisation: assigned files become deliveries, rejects and texts.
         let (files, assigned) = timely::dataflow::operators::vec::Input::new_input(&scope);
-        let read = read_files(assigned, ingest, backlog.clone(), &probe);
+        let read = read_files(assigned, ingest, backlog, &probe);
 
         // Net events: one per identity, whatever was delivered in whatever order.
         let net = deduplicate(read.rows, journal.clone());
@@ -249,40 +243,26 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         // Conversations: facts, contributions to KPIs, turns.
         let Measured { conversations, contributions, presence } = measure(&net, &rules, &windows, &causes, &metrics);
 
-        // Predictions, once per distinct text, and what they say about the turns that stand.
+        // Predictions, once per distinct text and sequence of turns, and what they say about the turns that stand.
         let is_on = !models.published.is_empty();
-        let texts = read.texts;
-        let predictions = ask(texts.clone(), read.predictions, &backlog, devices, index, journal.clone());
         let turns = conversations.turns.filter(move |_| is_on);
-        let labelled = conversations.labelled;
-        let scored = scores(turns.clone(), labelled.clone(), predictions, false);
+        let subjects = Subjects { texts: read.texts, turns, labelled: conversations.labelled };
+        let scored = asker(false).ask(subjects.clone(), read.published);
         let mut compared = scored.compared;
 
-        // A candidate is asked about every text too, and what it says stands beside that and counts nowhere.
+        // A candidate is asked about everything too, and what it says stands beside that and counts nowhere.
         if !models.candidate.is_empty() {
-            let predictions = ask(texts, read.candidates, &backlog, candidate, index, journal.of_candidate());
-            let scored = scores(turns.clone(), labelled, predictions, true);
+            let scored = asker(true).ask(subjects, read.candidate);
             compared = compared.concat(scored.compared);
             views.message_scores(arrange_rows(scored.messages, |row| row.day, "CandidateScores"), true);
+            let conversations = arrange_rows(scored.conversations, |row| row.day, "CandidateConversationScores");
+            views.conversation_scores(conversations, true);
         }
-        let of_messages = causes.clone();
-        let messages = scored.messages.inspect(move |(score, _, _)| explain(&of_messages, score));
-
-        // Cycles whose turns are all scored are asked for their quality, once per distinct sequence.
-        let asking = Asking { with_quality, round_of };
-        let cycles = cycles(turns, messages.clone(), asking, &windows, causes.clone());
-        let asked = cycles.requests.inspect(move |request: &ConversationRequest| {
-            if let Some(sequences) = &sequences {
-                sequences.lock().unwrap_or_else(PoisonError::into_inner).insert(request.key);
-            }
-        });
-        let answers = ask(asked, read.qualities, &backlog, judges, index, journal);
-        let quality = qualities(cycles.scores, answers, &windows, causes);
 
         // KPI cells: the finest from conversations and scores, every other from a finer one.
+        let messages = scored.messages;
         let of_messages = contributions_of_messages(messages.clone(), &rules, &windows);
-        let contributions =
-            contributions.concat(of_messages).concat(cycles.contributions).concat(quality.contributions);
+        let contributions = contributions.concat(of_messages).concat(scored.contributions);
         let wanted = |grouping, window| {
             let is_watched = (grouping, window) == (Channel, Hour);
             is_watched || tables.publishes(Table::Kpi(grouping, window))
@@ -309,7 +289,7 @@ pub fn build(worker: &mut Worker, context: &JobContext, journal: &StateJournal) 
         views.facts(arrange_rows(conversations.facts, |row| row.day, "ConversationFacts"));
         views.topics(arrange_rows(topics(messages.clone(), &windows), |row| row.day, "TopicWindow"));
         views.message_scores(arrange_rows(messages, |row| row.day, "MessageScores"), false);
-        views.conversation_scores(arrange_rows(quality.rows, |row| row.day, "ConversationScores"));
+        views.conversation_scores(arrange_rows(scored.conversations, |row| row.day, "ConversationScores"), false);
         views.evaluations(arrange_rows(evaluations(compared, &windows), |row| row.day, "ModelEval"));
         views.rejects(arrange_rows(net.rejects.concat(conversations.rejects), |_| 0, "RejectedEvents"));
         views.dimensions(arrange_rows(versions(net.dimensions), |_| 0, "Dimensions"));

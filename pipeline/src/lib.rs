@@ -6,6 +6,7 @@ pub mod ingest;
 pub mod job;
 pub mod kpis;
 pub mod model;
+pub mod opinions;
 pub mod run;
 pub mod seal;
 pub mod settings;

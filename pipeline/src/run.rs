@@ -22,14 +22,14 @@ mod starts;
 use std::sync::Arc;
 use std::time::Duration;
 
-use contactflow_inference::{DevicePool, InferenceError, Placement};
+use contactflow_inference::{DevicePool, InferenceError, ModelConfig, Placement};
 use contactflow_operators::causes::Causes;
 use timely::worker::Worker;
 
 use self::cluster::{Connections, Ready};
 use self::starts::Run;
 use crate::ingest::{IngestProgress, ReadError};
-use crate::job::{Devices, JobContext};
+use crate::job::{Devices, JobContext, ModelDevices};
 use crate::settings::{InferenceSettings, JobSettings, SettingsError};
 use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
 use crate::state::{self, StateError};
@@ -248,7 +248,7 @@ fn prepare(
 
     let context = JobContext::new(settings, roots, objects, progress, devices, causes)?;
     for (process, ready) in members {
-        if (&ready.models, ready.with_quality) != (&context.models, context.with_quality) {
+        if (&ready.models, ready.with_quality) != (&context.models, context.with_quality()) {
             let address = settings.cluster.hosts[process].clone();
             let what = format!("model ({}, here {})", ready.models, context.models);
             return Err(ClusterError::Differs { process, address, what }.into());
@@ -291,13 +291,12 @@ fn start_devices(settings: &JobSettings) -> Result<Option<Devices>, JobError> {
         return Ok(None);
     }
     let placement = Placement::detect(devices.as_deref(), settings.workers)?;
-    let texts = Arc::new(DevicePool::start(model, placement.clone(), *limits)?);
-    let judges = DevicePool::start_conversations(model, placement.clone(), *limits)?.map(Arc::new);
-    let candidate = match candidate {
-        Some(candidate) => Some(Arc::new(DevicePool::start(candidate, placement, *limits)?)),
-        None => None,
+    let start = |model: &ModelConfig| {
+        let texts = Arc::new(DevicePool::start(model, placement.clone(), *limits)?);
+        let judges = DevicePool::start_conversations(model, placement.clone(), *limits)?.map(Arc::new);
+        Ok::<_, JobError>(ModelDevices { texts, judges })
     };
-    let devices = Devices { texts, judges, candidate };
+    let devices = Devices { model: start(model)?, candidate: candidate.as_ref().map(start).transpose()? };
     if devices.models().published == devices.models().candidate {
         let problem =
             "it is the model of inference.model; a candidate has another encoder, other heads or another precision";
@@ -341,10 +340,14 @@ pub fn check(settings: &JobSettings) -> Result<Vec<String>, JobError> {
         plan.push(format!("process {} of {}, listening on {address}", cluster.process, cluster.processes()));
     }
     match start_devices(settings)? {
-        Some(Devices { texts, judges, candidate }) => {
-            plan.push(format!("model {} on {:?}", texts.model_id(), texts.placement().devices()));
-            plan.extend(judges.map(|judges| format!("quality of conversations by {}", judges.model_id())));
-            plan.extend(candidate.map(|candidate| format!("candidate {} beside it", candidate.model_id())));
+        Some(Devices { model, candidate }) => {
+            let placement = model.texts.placement().devices();
+            plan.push(format!("model {} on {placement:?}", model.texts.model_id()));
+            plan.extend(model.judges.map(|judges| format!("quality of conversations by {}", judges.model_id())));
+            if let Some(ModelDevices { texts, judges }) = candidate {
+                plan.push(format!("candidate {} beside it", texts.model_id()));
+                plan.extend(judges.map(|judges| format!("its quality of conversations by {}", judges.model_id())));
+            }
         }
         None => plan.push("inference off: no text is scored".to_owned()),
     }

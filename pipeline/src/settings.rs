@@ -25,8 +25,9 @@ pub struct InferenceSettings {
     pub backlog_texts_max: usize,
     /// Encoder and head.
     pub model: ModelConfig,
-    /// Another model that is asked about every text too: its scores are shown in `candidate_scores` and `model_eval`, and
-    /// count nowhere. It is promoted by making it the model; what it said by then is not computed again.
+    /// Another model that is asked about every text and conversation too: its scores are shown in `candidate_scores`,
+    /// `candidate_conversation_scores` and `model_eval`, and count nowhere. It is promoted by making it the model; what it
+    /// said by then is not computed again.
     pub candidate: Option<ModelConfig>,
     /// Bounds of the device queues.
     pub limits: PoolLimits,

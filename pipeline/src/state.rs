@@ -33,7 +33,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 pub use self::cipher::{KEY_VARIABLE, key_fingerprint};
-pub use self::journal::{NewState, StateJournal};
+pub use self::journal::{ModelJournal, NewState, StateJournal};
 pub use self::ledger::StateLedger;
 pub use self::rewrite::{Edit, merge, read_rows, rewrite};
 pub use self::sealing::{Split, seal};

@@ -162,13 +162,11 @@ impl Views {
         self.rows(table, rows, Box::new(encode));
     }
 
-    /// Adds `conversation_scores`.
-    pub fn conversation_scores(&mut self, rows: Arranged<'_, RowTrace<ConversationScore>>) {
-        self.rows(
-            Table::ConversationScores,
-            rows,
-            Box::new(|rows, models| encode_conversation_scores(rows, &models.published)),
-        );
+    /// Adds `conversation_scores`, or `candidate_conversation_scores`.
+    pub fn conversation_scores(&mut self, rows: Arranged<'_, RowTrace<ConversationScore>>, is_candidate: bool) {
+        let table = if is_candidate { Table::CandidateConversationScores } else { Table::ConversationScores };
+        let encode = move |rows, models: &ModelIds| encode_conversation_scores(table, rows, models.of(is_candidate));
+        self.rows(table, rows, Box::new(encode));
     }
 
     /// Adds `topic_window`.

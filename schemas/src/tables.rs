@@ -22,6 +22,8 @@ pub enum Table {
     CandidateScores,
     /// One row per scored conversation cycle.
     ConversationScores,
+    /// The same by the model that is not published yet.
+    CandidateConversationScores,
     /// One row per intent, channel and window.
     TopicWindow,
     /// One row per head, day and class.
@@ -48,6 +50,7 @@ impl Table {
             Table::MessageScores,
             Table::CandidateScores,
             Table::ConversationScores,
+            Table::CandidateConversationScores,
             Table::TopicWindow,
             Table::ModelEval,
             Table::AnomalyScores,
@@ -76,6 +79,7 @@ impl Table {
             Table::MessageScores => "message_scores",
             Table::CandidateScores => "candidate_scores",
             Table::ConversationScores => "conversation_scores",
+            Table::CandidateConversationScores => "candidate_conversation_scores",
             Table::TopicWindow => "topic_window",
             Table::ModelEval => "model_eval",
             Table::AnomalyScores => "anomaly_scores",
@@ -100,7 +104,7 @@ impl Table {
             Table::Kpi(grouping, _) => kpi_fields(grouping),
             Table::ConversationFacts => conversation_facts_fields(),
             Table::MessageScores | Table::CandidateScores => message_scores_fields(),
-            Table::ConversationScores => conversation_scores_fields(),
+            Table::ConversationScores | Table::CandidateConversationScores => conversation_scores_fields(),
             Table::TopicWindow => topic_window_fields(),
             Table::ModelEval => model_eval_fields(),
             Table::AnomalyScores => anomaly_scores_fields(),

@@ -343,7 +343,10 @@ fn published(collected: Collected, windows: &Windows) -> Result<Tables> {
     let models = ModelIds { published: model.to_owned(), ..ModelIds::default() };
     let files = [
         (MESSAGE_SCORES, encode_message_scores(Published::MessageScores, standing(collected.messages), model)?),
-        (CONVERSATION_SCORES, encode_conversation_scores(standing(collected.cycles), model)?),
+        (
+            CONVERSATION_SCORES,
+            encode_conversation_scores(Published::ConversationScores, standing(collected.cycles), model)?,
+        ),
         (TOPICS, encode_topics(standing(collected.topics), windows, model)?),
     ];
     for (name, file) in files {

@@ -1,5 +1,5 @@
-//! An upgrade of the model: the candidate is asked about every text beside the model, both are shown, only the model's scores count,
-//! and once it is promoted nothing is computed again.
+//! An upgrade of the model: the candidate is asked about every text and conversation beside the model, both are shown, only the
+//! model's scores count, and once it is promoted nothing is computed again.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -9,61 +9,120 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Context, Result, ensure};
 use arrow::util::display::array_value_to_string;
 use contactflow::ingest::IngestProgress;
-use contactflow::job::Devices;
-use contactflow::run::{Basis, Mode, Stop, compare, run_with};
+use contactflow::job::{Devices, ModelDevices};
+use contactflow::run::{Basis, Mode, Stop, compare, erase, run_with, status};
 use contactflow::settings::JobSettings;
 use contactflow_inference::{DevicePool, DeviceScorer, Placement, PoolLimits};
-use contactflow_schemas::prediction::{Outcome, Prediction, Sentiment, TextRequest, TextScores};
+use contactflow_schemas::prediction::{
+    ConversationOutcome, ConversationPrediction, ConversationRequest, Outcome, Prediction, Quality, SCORE_SCALE,
+    Sentiment, TextRequest, TextScores,
+};
 use contactflow_tests::bytes::differing_folders;
 use contactflow_tests::product::Product;
 use contactflow_tests::runner::RunOptions;
 use contactflow_tests::tables::live_files;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde_json::json;
+use serde_json::{Value, json};
 
-/// Messages, each with a label, and how many texts there are among them.
+/// Messages, each with a label and in a conversation of its own, and how many texts there are among them.
 const MESSAGES: usize = 12;
 const DISTINCT: usize = 5;
+/// Tables of the model, and of the candidate.
+const PUBLISHED: [&str; 2] = ["message_scores", "conversation_scores"];
+const CANDIDATE: [&str; 2] = ["candidate_scores", "candidate_conversation_scores"];
+/// A text in a language of which `calm` judges no conversation.
+const FOREIGN: &str = "a foreign text";
 
-/// Always of one opinion.
+/// How many texts and conversations a model was asked about.
+#[derive(Default)]
+struct Asked {
+    texts: AtomicUsize,
+    conversations: AtomicUsize,
+}
+
+/// Always of one opinion: `calm` finds everything good, `grim` everything bad, `mute` too but it does not judge conversations.
+#[derive(Clone)]
 struct Opinion {
-    sentiment: Sentiment,
-    asked: Arc<AtomicUsize>,
+    name: &'static str,
+    asked: Arc<Asked>,
+}
+
+impl Opinion {
+    fn is_good(&self) -> bool {
+        self.name == "calm"
+    }
 }
 
 impl DeviceScorer for Opinion {
     fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
-        self.asked.fetch_add(requests.len(), Ordering::Relaxed);
-        let outcome = || Outcome::Scored(Box::new(TextScores::of_sentiment(self.sentiment)));
-        requests.iter().map(|request| Prediction { key: request.key, outcome: outcome() }).collect()
+        self.asked.texts.fetch_add(requests.len(), Ordering::Relaxed);
+        let (negative, positive) = if self.is_good() { (1_000, 8_000) } else { (8_000, 1_000) };
+        let outcome = |text: &str| {
+            let vector = if text == FOREIGN && self.is_good() { Vec::new() } else { vec![1] };
+            let scores = TextScores::of_sentiment(Sentiment::most_probable(negative, 1_000, positive));
+            Outcome::Scored(Box::new(TextScores { vector: vector.into(), ..scores }))
+        };
+        requests.iter().map(|request| Prediction { key: request.key, outcome: outcome(&request.text) }).collect()
     }
 }
 
-/// A model by its name: `calm` finds everything positive, `grim` negative.
-fn model(name: &'static str, asked: &Arc<AtomicUsize>) -> Result<Arc<DevicePool>> {
-    let (negative, positive) = if name == "calm" { (1_000, 8_000) } else { (8_000, 1_000) };
+impl DeviceScorer<ConversationRequest> for Opinion {
+    fn score(&mut self, requests: &[ConversationRequest]) -> Vec<ConversationPrediction> {
+        self.asked.conversations.fetch_add(requests.len(), Ordering::Relaxed);
+        let answer = |request: &ConversationRequest| {
+            let (score, last) = (if self.is_good() { 9_000 } else { 1_000 }, request.turns.len() - 1);
+            // Longer conversations are a little better, so that a sequence can be told by its quality.
+            let score = score + 100 * last as i32;
+            let attention = (0..=last).map(|turn| if turn == last { SCORE_SCALE } else { 0 }).collect();
+            let outcome = ConversationOutcome::Scored(Quality { score, attention });
+            ConversationPrediction { key: request.key, outcome }
+        };
+        requests.iter().map(answer).collect()
+    }
+}
+
+fn devices(name: &'static str, asked: &Arc<Asked>) -> Result<ModelDevices> {
     let load = |_| {
-        let opinion =
-            Opinion { sentiment: Sentiment::most_probable(negative, 1_000, positive), asked: Arc::clone(asked) };
+        let opinion = Opinion { name, asked: Arc::clone(asked) };
         move || Ok((name.to_owned(), opinion))
     };
-    Ok(Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?))
+    let (placement, limits) = (Placement::parse("cpu", 0)?, PoolLimits::default());
+    let texts = Arc::new(DevicePool::start_with(placement.clone(), limits, load)?);
+    let judges = if name == "mute" { None } else { Some(Arc::new(DevicePool::start_with(placement, limits, load)?)) };
+    Ok(ModelDevices { texts, judges })
+}
+
+/// A minute of a morning.
+fn at(minute: usize) -> String {
+    format!("2024-03-01T10:{minute:02}:00Z")
+}
+
+/// A customer's message.
+fn message(id: &str, conversation: &str, text: &str, time: &str) -> Value {
+    json!({
+        "tenant_id": "acme", "source": "s", "event_id": id, "conversation_id": conversation, "message_id": id,
+        "contact_id": format!("contact of {conversation}"), "channel": "chat", "event_type": "message_created",
+        "actor_type": "customer", "direction": "inbound", "text": text,
+        "event_time": time,
+    })
+}
+
+fn retraction(id: &str) -> Value {
+    json!({
+        "tenant_id": "acme", "source": "s", "event_id": id, "event_type": "message_created", "version": 2,
+        "op": "retract", "event_time": "2024-03-01T12:00:00Z",
+    })
 }
 
 /// A customer's message of a conversation of its own, and what a rater says of it.
-fn lines(number: usize) -> String {
-    let (id, time) = (format!("m{number}"), format!("2024-03-01T10:{number:02}:00Z"));
-    let text = format!("text {}", number % DISTINCT);
-    let message = json!({
-        "tenant_id": "acme", "source": "s", "event_id": id, "conversation_id": id, "message_id": id, "channel": "chat",
-        "event_type": "message_created", "actor_type": "customer", "direction": "inbound", "text": text,
-        "event_time": time,
-    });
+fn labelled(number: usize) -> [Value; 2] {
+    let (id, time) = (format!("m{number}"), at(number));
     let label = json!({
         "tenant_id": "acme", "source": "s", "event_id": format!("l{number}"), "conversation_id": id, "message_id": id,
-        "event_type": "score_label", "label": "sentiment", "rater": "eve", "value": "negative", "event_time": time,
+        "event_type": "score_label", "label": "sentiment", "rater": "eve", "value": "negative",
+        "event_time": time,
     });
-    format!("{message}\n{label}\n")
+    [message(&id, &id, &format!("text {}", number % DISTINCT), &time), label]
 }
 
 /// The sorted values of columns of a table, as text.
@@ -86,23 +145,30 @@ fn columns(output: &Path, table: &str, names: &[&str]) -> Result<Vec<Vec<String>
 
 /// A job over a folder of events, and how often each model was asked.
 struct Scene {
+    input: PathBuf,
     settings: JobSettings,
-    calm: Arc<AtomicUsize>,
-    grim: Arc<AtomicUsize>,
+    calm: Arc<Asked>,
+    others: Arc<Asked>,
 }
 
 impl Scene {
-    fn new(product: &Product, input: &Path, workers: usize) -> Result<Self> {
+    fn new(product: &Product, workers: usize) -> Result<Self> {
+        let input = product.folder()?;
         let options = RunOptions { workers, kpi_tables: vec!["kpi_channel_day".to_owned()], ..RunOptions::default() };
-        let settings = Product::settings(&[input.to_owned()], &product.folder()?.join("tables"), &options);
-        Ok(Self { settings, calm: Arc::default(), grim: Arc::default() })
+        let settings = Product::settings(std::slice::from_ref(&input), &product.folder()?.join("tables"), &options);
+        Ok(Self { input, settings, calm: Arc::default(), others: Arc::default() })
+    }
+
+    /// The scene with these events in a file.
+    fn with(self, file: &str, events: impl IntoIterator<Item = Value>) -> Result<Self> {
+        let lines: String = events.into_iter().map(|event| format!("{event}\n")).collect();
+        std::fs::write(self.input.join(file), lines)?;
+        Ok(self)
     }
 
     fn run(&self, published: &'static str, candidate: Option<&'static str>) -> Result<()> {
-        let asked = |name| if name == "calm" { &self.calm } else { &self.grim };
-        let texts = model(published, asked(published))?;
-        let candidate = candidate.map(|name| model(name, asked(name))).transpose()?;
-        let devices = Devices { texts, judges: None, candidate };
+        let model = |name| devices(name, if name == "calm" { &self.calm } else { &self.others });
+        let devices = Devices { model: model(published)?, candidate: candidate.map(model).transpose()? };
         let (progress, stop) = (Arc::new(IngestProgress::default()), Stop::default());
         run_with(&self.settings, Mode::Once, &progress, &stop, |_| Ok(Some(devices)))?;
         Ok(())
@@ -112,16 +178,56 @@ impl Scene {
         self.settings.output.clone().into()
     }
 
-    fn asked(&self) -> [usize; 2] {
-        [&self.calm, &self.grim].map(|asked| asked.load(Ordering::Relaxed))
+    /// Texts and conversations that `calm` and the others were asked about.
+    fn asked(&self) -> [[usize; 2]; 2] {
+        let counted = |asked: &Asked| [&asked.texts, &asked.conversations].map(|count| count.load(Ordering::Relaxed));
+        [counted(&self.calm), counted(&self.others)]
     }
 
-    /// Sentiments and models of a table of scores, counted.
-    fn opinions(&self, table: &str) -> Result<Vec<Vec<String>>> {
-        let mut opinions = columns(&self.output(), table, &["sentiment", "model_id"])?;
+    /// The values of columns of a table of scores of [`MESSAGES`] messages or conversations, each once.
+    fn opinions(&self, table: &str, names: &[&str]) -> Result<Vec<Vec<String>>> {
+        let mut opinions = columns(&self.output(), table, names)?;
         ensure!(opinions.is_empty() || opinions.len() == MESSAGES, "{table} has {} rows", opinions.len());
         opinions.dedup();
         Ok(opinions)
+    }
+
+    /// Whether tables of scores, of the model or of the candidate, say this of every message and conversation.
+    fn says(&self, [messages, conversations]: [&str; 2], sentiment: &str, quality: &str, model: &str) -> Result<bool> {
+        let expected = |value: &str| vec![vec![value.to_owned(), model.to_owned()]];
+        Ok(self.opinions(messages, &["sentiment", "model_id"])? == expected(sentiment)
+            && self.opinions(conversations, &["quality_score", "model_id"])? == expected(quality))
+    }
+
+    /// Whether there is nothing by a candidate.
+    fn shows_none(&self) -> Result<bool> {
+        let tables = CANDIDATE.map(|table| columns(&self.output(), table, &[]));
+        Ok(tables.into_iter().collect::<Result<Vec<_>>>()?.iter().all(Vec::is_empty))
+    }
+
+    /// The qualities of a table, by conversation.
+    fn qualities(&self, table: &str) -> Result<Vec<String>> {
+        let rows = columns(&self.output(), table, &["conversation_id", "quality_score"])?;
+        Ok(rows.into_iter().flatten().skip(1).step_by(2).collect())
+    }
+
+    /// The KPIs that follow from scores.
+    fn kpis(&self) -> Result<Vec<Vec<String>>> {
+        let names = ["sentiment_mean", "scored_turns_count", "quality_score", "quality_scored_count"];
+        columns(&self.output(), "kpi_channel_day", &names)
+    }
+
+    /// How many qualities of each model the state holds.
+    fn kept(&self) -> Result<Vec<(String, u64)>> {
+        let manifests = std::fs::read_dir(self.output().join("_contactflow/manifests"))?;
+        let newest = manifests.filter_map(|entry| Some(entry.ok()?.path())).max().context("a commit")?;
+        let manifest: Value = serde_json::from_slice(&std::fs::read(newest)?)?;
+        let mut kept = std::collections::BTreeMap::new();
+        for file in manifest["state"].as_array().context("a state")?.iter().filter(|file| file["kind"] == "qualities") {
+            let model = file["model_id"].as_str().context("a model")?;
+            *kept.entry(model.to_owned()).or_default() += file["rows"].as_u64().context("rows")?;
+        }
+        Ok(kept.into_iter().collect())
     }
 
     fn is_verified(&self) -> Result<()> {
@@ -129,70 +235,166 @@ impl Scene {
         ensure!(inspection.is_clean(), "verify: {inspection:?}");
         Ok(())
     }
-}
 
-fn opinion(sentiment: &str, model: &str) -> Vec<Vec<String>> {
-    vec![vec![sentiment.to_owned(), model.to_owned()]]
+    /// The files of the tables are those of another scene, byte for byte.
+    fn is_as(&self, other: &Self) -> Result<()> {
+        let differing = differing_folders(&self.output(), &other.output())?;
+        ensure!(differing.is_empty(), "{differing:?}");
+        Ok(())
+    }
 }
 
 #[test]
 fn a_candidate_is_shown_beside_the_model_until_it_is_promoted() -> Result<()> {
     let product = Product::new()?;
-    let input = product.folder()?;
-    std::fs::write(input.join("a.ndjson"), (0..MESSAGES).map(lines).collect::<String>())?;
-    let scene = Scene::new(&product, &input, 2)?;
+    let scene = |workers| Scene::new(&product, workers)?.with("a.ndjson", (0..MESSAGES).flat_map(labelled));
+    let upgraded = scene(2)?;
 
     // Alone, then with a candidate beside it: the events are known, so the texts are read again for the candidate alone.
-    scene.run("calm", None)?;
-    ensure!(scene.asked() == [DISTINCT, 0] && scene.opinions("candidate_scores")?.is_empty());
-    let kpis = columns(&scene.output(), "kpi_channel_day", &["sentiment_mean", "scored_turns_count"])?;
-    scene.run("calm", Some("grim"))?;
-    ensure!(scene.asked() == [DISTINCT, DISTINCT], "each text once by each model: {:?}", scene.asked());
-    ensure!(scene.opinions("message_scores")? == opinion("positive", "calm"));
-    ensure!(scene.opinions("candidate_scores")? == opinion("negative", "grim"));
-    let shown = columns(&scene.output(), "kpi_channel_day", &["sentiment_mean", "scored_turns_count"])?;
+    upgraded.run("calm", None)?;
+    let [alone, both] = [[[DISTINCT; 2], [0; 2]], [[DISTINCT; 2]; 2]];
+    ensure!(upgraded.asked() == alone && upgraded.shows_none()?);
+    let kpis = upgraded.kpis()?;
+    upgraded.run("calm", Some("grim"))?;
+    ensure!(upgraded.asked() == both, "everything once by each model: {:?}", upgraded.asked());
+    ensure!(upgraded.says(PUBLISHED, "positive", "0.9", "calm")?);
+    ensure!(upgraded.says(CANDIDATE, "negative", "0.1", "grim")?);
+    let shown = upgraded.kpis()?;
     ensure!(shown == kpis, "a candidate counts nowhere: {kpis:?} {shown:?}");
     let accuracy = |rows: &[Vec<String>], model: &str| {
         rows.iter().find(|row| row[0] == model && row[1].is_empty()).map(|row| row[2].clone())
     };
-    let compared = columns(&scene.output(), "model_eval", &["model_id", "class", "accuracy", "n"])?;
+    let compared = columns(&upgraded.output(), "model_eval", &["model_id", "class", "accuracy", "n"])?;
     ensure!(accuracy(&compared, "calm").as_deref() == Some("0.0"), "{compared:?}");
     ensure!(accuracy(&compared, "grim").as_deref() == Some("1.0"), "{compared:?}");
-    scene.is_verified()?;
+    upgraded.is_verified()?;
 
     // The bytes do not tell in how many steps and by how many workers.
-    let at_once = Scene::new(&product, &input, 1)?;
-    at_once.run("calm", Some("grim"))?;
-    ensure!(differing_folders(&scene.output(), &at_once.output())?.is_empty());
+    for workers in [1, 4] {
+        let at_once = scene(workers)?;
+        at_once.run("calm", Some("grim"))?;
+        ensure!(at_once.asked() == both);
+        at_once.is_as(&upgraded)?;
+    }
 
     // Promoted: nothing is asked again, and the tables are those of a job that never had another model.
-    scene.run("grim", None)?;
-    ensure!(scene.asked() == [DISTINCT, DISTINCT], "nothing is computed again: {:?}", scene.asked());
-    ensure!(scene.opinions("message_scores")? == opinion("negative", "grim"));
-    ensure!(scene.opinions("candidate_scores")?.is_empty(), "no candidate any more");
-    let ever = Scene::new(&product, &input, 2)?;
+    upgraded.run("grim", None)?;
+    ensure!(upgraded.asked() == both, "nothing is computed again: {:?}", upgraded.asked());
+    ensure!(upgraded.says(PUBLISHED, "negative", "0.1", "grim")?);
+    ensure!(upgraded.shows_none()?, "no candidate any more");
+    let ever = scene(2)?;
     ever.run("grim", None)?;
-    ensure!(differing_folders(&scene.output(), &ever.output())?.is_empty());
+    ever.is_as(&upgraded)?;
+    upgraded.is_verified()?;
+
+    // And back, with the model that was replaced as the candidate.
+    upgraded.run("grim", Some("calm"))?;
+    ensure!(upgraded.asked() == both, "nothing is computed again: {:?}", upgraded.asked());
+    ensure!(upgraded.says(CANDIDATE, "positive", "0.9", "calm")?);
+    upgraded.is_verified()
+}
+
+/// A model without judges beside one that has some: each shows what it says itself.
+#[test]
+fn quality_is_that_of_a_model_which_judges() -> Result<()> {
+    let product = Product::new()?;
+    let scene = Scene::new(&product, 2)?.with("a.ndjson", (0..MESSAGES).flat_map(labelled))?;
+    scene.run("calm", Some("mute"))?;
+    ensure!(scene.says(PUBLISHED, "positive", "0.9", "calm")? && scene.says(CANDIDATE, "negative", "", "mute")?);
+    scene.is_verified()?;
+    scene.run("mute", Some("calm"))?;
+    ensure!(scene.says(PUBLISHED, "negative", "", "mute")? && scene.says(CANDIDATE, "positive", "0.9", "calm")?);
+    let kpis = scene.kpis()?;
+    ensure!(kpis[0][2..] == ["", "0"], "no quality counts: {kpis:?}");
+    ensure!(scene.asked() == [[DISTINCT; 2], [DISTINCT, 0]], "{:?}", scene.asked());
     scene.is_verified()
 }
 
-/// A retraction calls neither model, and takes the message out of both tables.
+/// A retraction calls neither model, and goes back to what both said before, in every table.
 #[test]
 fn a_retraction_leaves_the_scores_of_both_models_without_a_call() -> Result<()> {
     let product = Product::new()?;
-    let input = product.folder()?;
-    std::fs::write(input.join("a.ndjson"), (0..MESSAGES + 1).map(lines).collect::<String>())?;
-    let scene = Scene::new(&product, &input, 2)?;
+    let begun =
+        [message("1", "c", "one", &at(1)), message("2", "c", "two", &at(2)), message("3", "d", FOREIGN, &at(3))];
+    let mut scene = Scene::new(&product, 2)?.with("a.ndjson", begun.clone())?;
     scene.run("calm", Some("grim"))?;
+    ensure!(scene.qualities(PUBLISHED[1])? == ["0.91", ""], "{:?}", scene.qualities(PUBLISHED[1])?);
+    ensure!(scene.qualities(CANDIDATE[1])? == ["0.11", "0.1"], "{:?}", scene.qualities(CANDIDATE[1])?);
+    ensure!(scene.asked() == [[3, 1], [3, 2]], "{:?}", scene.asked());
+
+    // A message more makes a sequence more, for each of them.
+    scene = scene.with("b.ndjson", [message("4", "c", "four", &at(4))])?;
+    scene.settings.workers = 3;
+    scene.run("calm", Some("grim"))?;
+    ensure!(scene.qualities(PUBLISHED[1])? == ["0.92", ""] && scene.qualities(CANDIDATE[1])? == ["0.12", "0.1"]);
+    ensure!(scene.asked() == [[4, 2], [4, 3]], "{:?}", scene.asked());
+    scene.is_verified()?;
+
+    scene = scene.with("c.ndjson", [retraction("4")])?;
+    scene.settings.workers = 1;
+    scene.run("calm", Some("grim"))?;
+    ensure!(scene.asked() == [[4, 2], [4, 3]], "{:?}", scene.asked());
+    let never = Scene::new(&product, 2)?.with("a.ndjson", begun)?;
+    never.run("calm", Some("grim"))?;
+    never.is_as(&scene)?;
+    scene.is_verified()
+}
+
+/// What a candidate said of conversations of a contact is erased with it, and what it said of others stays, also of conversations
+/// that the model does not judge.
+#[test]
+fn an_erased_contact_is_gone_from_what_both_models_said() -> Result<()> {
+    let product = Product::new()?;
+    let ann = [message("1", "ann", "one", &at(1)), message("2", "ann", "two", &at(2))];
+    let others = [message("3", "bob", "three", &at(3)), message("4", "cleo", FOREIGN, &at(4))];
+    let scene = Scene::new(&product, 2)?.with("a.ndjson", ann.into_iter().chain(others.clone()))?;
+    scene.run("calm", Some("grim"))?;
+    let kept = |of_calm, of_grim| [("calm".to_owned(), of_calm), ("grim".to_owned(), of_grim)];
+    ensure!(scene.kept()? == kept(2, 3), "{:?}", scene.kept()?);
+
+    let receipt = erase(&scene.settings.output, "contact of ann", None, 2)?;
+    ensure!((receipt.conversations, receipt.qualities, receipt.predictions) == (1, 2, 4), "{receipt:?}");
+    ensure!(scene.kept()? == kept(1, 2), "{:?}", scene.kept()?);
+    let never = Scene::new(&product, 1)?.with("a.ndjson", others)?;
+    never.run("calm", Some("grim"))?;
+    never.is_as(&scene)?;
+    scene.is_verified()?;
+
+    // Nothing of it comes back, and nothing has to be said again.
     let before = scene.asked();
-    let retracted = json!({
-        "tenant_id": "acme", "source": "s", "event_id": format!("m{MESSAGES}"), "event_type": "message_created",
-        "version": 2, "op": "retract", "event_time": "2024-03-01T12:00:00Z",
-    });
-    std::fs::write(input.join("b.ndjson"), format!("{retracted}\n"))?;
     scene.run("calm", Some("grim"))?;
     ensure!(scene.asked() == before, "{before:?} {:?}", scene.asked());
-    ensure!(scene.opinions("message_scores")? == opinion("positive", "calm"));
-    ensure!(scene.opinions("candidate_scores")? == opinion("negative", "grim"));
+    never.is_as(&scene)
+}
+
+/// Months that are sealed keep what the candidate said, and have it when they are opened again.
+#[test]
+fn what_a_candidate_said_outlasts_a_seal() -> Result<()> {
+    let product = Product::new()?;
+    let resolved = json!({
+        "tenant_id": "acme", "source": "s", "event_id": "2", "conversation_id": "c", "channel": "chat",
+        "event_type": "status_changed", "to_status": "resolved", "event_time": at(2),
+    });
+    let early = [message("1", "c", "one", &at(1)), resolved];
+    let much_later = [message("3", "d", "three", "2025-03-01T10:00:00Z")];
+    let afterthought = [message("4", "c", "four", "2024-03-01T10:01:30Z")];
+    let all = early.iter().chain(&much_later).chain(&afterthought).cloned();
+    let plain = Scene::new(&product, 1)?.with("a.ndjson", all)?;
+    plain.run("calm", Some("grim"))?;
+
+    let mut scene = Scene::new(&product, 2)?.with("a.ndjson", early)?.with("b.ndjson", much_later)?;
+    scene.settings.seal_after_days = 1;
+    scene.run("calm", Some("grim"))?;
+    let sealed = || Ok::<_, anyhow::Error>(status(&scene.settings.output)?.sealed_rows);
+    ensure!(sealed()? > 0 && scene.asked() == [[2, 2]; 2], "{:?}", scene.asked());
+    scene.run("calm", Some("grim"))?;
+    ensure!(sealed()? > 0 && scene.asked() == [[2, 2]; 2], "{:?}", scene.asked());
+    ensure!(scene.qualities(CANDIDATE[1])? == ["0.1", "0.1"]);
+
+    let scene = scene.with("c.ndjson", afterthought)?;
+    scene.run("calm", Some("grim"))?;
+    // The round that meets the afterthought is begun anew, and may ask about what is new in it once more, but about nothing else.
+    ensure!(scene.asked().iter().flatten().all(|asked| (3..=4).contains(asked)), "{:?}", scene.asked());
+    scene.is_as(&plain)?;
     scene.is_verified()
 }

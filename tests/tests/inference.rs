@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use contactflow::ingest::IngestProgress;
-use contactflow::job::Devices;
+use contactflow::job::{Devices, ModelDevices};
 use contactflow::run::{JobError, Mode, RunSummary, Stop, run_with};
 use contactflow::settings::JobSettings;
 use contactflow_inference::{DevicePool, DeviceScorer, Placement, PoolLimits};
@@ -63,8 +63,8 @@ fn counting_pool(asked: Arc<AtomicUsize>) -> Result<Option<Devices>, JobError> {
         let counting = Counting(Arc::clone(&asked));
         move || Ok(("fake".to_owned(), counting))
     };
-    let texts = DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?;
-    Ok(Some(Devices { texts: Arc::new(texts), judges: None, candidate: None }))
+    let texts = Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, PoolLimits::default(), load)?);
+    Ok(Some(Devices { model: ModelDevices { texts, judges: None }, candidate: None }))
 }
 
 fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
@@ -75,7 +75,7 @@ fn pool(gate: Option<Receiver<()>>) -> Result<Option<Devices>, JobError> {
         move || Ok(("fake".to_owned(), fake))
     };
     let texts = Arc::new(DevicePool::start_with(Placement::parse("cpu", 0)?, limits, load)?);
-    Ok(Some(Devices { texts, judges: None, candidate: None }))
+    Ok(Some(Devices { model: ModelDevices { texts, judges: None }, candidate: None }))
 }
 
 /// A customer's message of a conversation of its own, as a line.

@@ -147,8 +147,8 @@ impl From<Told> for JobError {
 pub(super) struct Ready {
     /// The models that it has loaded.
     pub(super) models: ModelIds,
-    /// It has one for conversations.
-    pub(super) with_quality: bool,
+    /// Whether these, the model and the candidate, are good for conversations.
+    pub(super) with_quality: [bool; 2],
     /// How many event files it sees.
     pub(super) files: usize,
 }

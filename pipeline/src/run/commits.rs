@@ -125,7 +125,8 @@ pub(super) fn published_settings(settings: &JobSettings, context: &JobContext) -
         kpi_tables: settings.kpi_tables.clone(),
         model_id: context.models.published.clone(),
         candidate_id: context.models.candidate.clone(),
-        with_quality: context.with_quality,
+        with_quality: context.model.with_quality,
+        candidate_with_quality: context.candidate.with_quality,
         program: program(),
     }
 }

@@ -25,7 +25,7 @@ use super::{JobError, Mode, Stop, start_workers};
 use crate::ingest::IngestProgress;
 use crate::job::{JobContext, Sequences};
 use crate::settings::JobSettings;
-use crate::sink::{Committer, Inspector, Manifest, ModelIds, Objects, PublishedSettings, TableLayout};
+use crate::sink::{Committer, Inspector, Manifest, Objects, TableLayout};
 use crate::state::{Edit, STATE, StateError, StateFile, StateKind, read_rows, rewrite};
 use crate::store::Root;
 
@@ -109,7 +109,7 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let progress = Arc::new(IngestProgress::default());
     let context = JobContext::new(&settings, Vec::new(), Arc::clone(&objects), &progress, None, causes)?;
     let published = previous.settings.unwrap_or_default();
-    let context = JobContext { with_quality: published.with_quality, ..context.showing(published.models()) };
+    let context = context.showing(&published);
     let superseded = gone(&state, &edited);
     // What is sealed may hold the contact too.
     let resume = Resume::edited(edited, previous.sources, superseded);
@@ -131,7 +131,7 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     Ok(receipt)
 }
 
-/// The sequences of turns that stand in the tables of a state; nothing is written.
+/// The sequences of turns that stand in the tables of a state, for the model or for a candidate; nothing is written.
 fn sequences(
     objects: &Arc<dyn Objects>,
     settings: &JobSettings,
@@ -142,9 +142,8 @@ fn sequences(
     let inspector = Inspector::new(Arc::clone(objects), previous.clone(), causes.clone(), settings.windows()?);
     let progress = Arc::new(IngestProgress::default());
     let context = JobContext::new(settings, Vec::new(), Arc::clone(objects), &progress, None, causes)?;
-    let models = previous.settings.as_ref().map_or_else(ModelIds::default, PublishedSettings::models);
     let sequences = Sequences::default();
-    let context = JobContext { with_quality: true, sequences: Some(Arc::clone(&sequences)), ..context.showing(models) };
+    let context = context.showing(&previous.settings.clone().unwrap_or_default()).noting(&sequences);
     let read = previous.sources.clone();
     let resume = Resume::edited(state, read, Vec::new());
     let target = Target::Compare(Box::new(inspector));

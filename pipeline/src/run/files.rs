@@ -84,7 +84,7 @@ impl FilePlanner {
         known.version.as_ref() == Some(&file.version) && is_asked
     }
 
-    /// Assigns the state of the last commit: its open deliveries and waiting texts, and what this run's model has said. What
+    /// Assigns the state of the last commit: its open deliveries and waiting texts, and what this run's models have said. What
     /// workers wrote at one time is read at one time, so that a conversation, whose events several of them wrote down, comes
     /// together soon.
     pub(super) fn restore(&self, state: &[StateFile]) -> Vec<FileAssignment> {
@@ -95,8 +95,9 @@ impl FilePlanner {
             StateKind::Deliveries => file.sealed_before_day.is_none(),
             StateKind::Seals => false,
             StateKind::Texts => !self.models.published.is_empty(),
-            StateKind::Predictions => file.model_id.as_deref().is_some_and(|model_id| self.models.have(model_id)),
-            StateKind::Qualities => file.model_id.as_deref() == Some(&self.models.published),
+            StateKind::Predictions | StateKind::Qualities => {
+                file.model_id.as_deref().is_some_and(|model_id| self.models.have(model_id))
+            }
         };
         let assign = |file: &StateFile| FileAssignment {
             worker: balance.next(file.bytes),
@@ -190,12 +191,38 @@ mod tests {
         assert_eq!(plan, expected.map(|(path, worker)| (path.to_owned(), worker)));
     }
 
+    fn models(published: &str, candidate: &str) -> ModelIds {
+        ModelIds { published: published.to_owned(), candidate: candidate.to_owned() }
+    }
+
+    #[test]
+    fn what_the_models_of_this_run_said_is_taken_in_and_no_other() {
+        let said = |kind: StateKind, model: &str| StateFile {
+            kind,
+            path: format!("{}/{model}", kind.name()),
+            rows: 1,
+            bytes: 1,
+            sha256: String::new(),
+            model_id: Some(model.to_owned()),
+            sealed_before_day: None,
+        };
+        let kinds = [StateKind::Predictions, StateKind::Qualities];
+        let state: Vec<_> =
+            kinds.iter().flat_map(|kind| ["old", "new", "next"].map(|model| said(*kind, model))).collect();
+        let restored = |models: ModelIds| {
+            let plan = FilePlanner::new(1, models, &[]).restore(&state);
+            plan.into_iter().map(|one| one.name).collect::<std::collections::BTreeSet<_>>()
+        };
+        let expected = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let both: std::collections::BTreeSet<String> =
+            expected(&["predictions/new", "predictions/next", "qualities/new", "qualities/next"]);
+        assert_eq!(restored(models("new", "next")), both);
+        assert_eq!(restored(models("next", "")), expected(&["predictions/next", "qualities/next"]));
+        assert_eq!(restored(models("", "")), expected(&[]));
+    }
+
     #[test]
     fn files_of_an_earlier_run_are_read_again_only_for_another_model() {
-        let models = |published: &str, candidate: &str| ModelIds {
-            published: published.to_owned(),
-            candidate: candidate.to_owned(),
-        };
         let mut planner = FilePlanner::new(1, models("model-1", "candidate-1"), &[]);
         assert_eq!(planner.plan(vec![file("a", "1", 10)], false).len(), 1);
         let read = planner.sources(&BTreeMap::from([("a".to_owned(), 7)]));

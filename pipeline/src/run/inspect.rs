@@ -51,7 +51,7 @@ pub fn compare(output: &str, basis: &Basis, workers: usize) -> Result<(Inspectio
     let roots = open_inputs(&settings)?;
     let inspector = Inspector::new(Arc::clone(&objects), manifest, causes.clone(), windows);
     let context = JobContext::new(&settings, roots, objects, &progress, None, causes)?;
-    let context = JobContext { with_quality: published.with_quality, ..context.showing(published.models()) };
+    let context = context.showing(&published);
     let resume = Resume::of(Some(inspector.manifest()), keep_state, "", i32::MIN);
     let target = Target::Compare(Box::new(inspector));
     let shared =

@@ -30,7 +30,7 @@ pub(super) fn run(
     let process = settings.cluster.process;
     let ready = |(context, files): &(JobContext, usize)| Ready {
         models: context.models.clone(),
-        with_quality: context.with_quality,
+        with_quality: context.with_quality(),
         files: *files,
     };
     let prepared = prepare(settings, progress, start_devices);

@@ -113,6 +113,9 @@ pub struct PublishedSettings {
     pub candidate_id: String,
     /// Conversations have a quality score.
     pub with_quality: bool,
+    /// They have one by the candidate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub candidate_with_quality: bool,
     /// What computed them: the version of the program and a hash of the tables' columns.
     pub program: String,
 }

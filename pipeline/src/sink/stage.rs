@@ -191,7 +191,8 @@ impl PartitionWriter {
 /// True for tables whose rows can change partition.
 fn may_move(table: Table) -> bool {
     match table {
-        Table::ConversationFacts | Table::MessageScores | Table::CandidateScores | Table::ConversationScores => true,
+        Table::ConversationFacts | Table::MessageScores | Table::CandidateScores => true,
+        Table::ConversationScores | Table::CandidateConversationScores => true,
         Table::Kpi(..) | Table::TopicWindow | Table::ModelEval | Table::AnomalyScores => false,
         // One partition, or history.
         Table::RejectedEvents | Table::Dimensions | Table::Restatements | Table::Commits => false,

@@ -103,9 +103,9 @@ impl StateJournal {
         Self(None)
     }
 
-    /// Where the answers of the candidate go.
-    pub fn of_candidate(&self) -> CandidateJournal {
-        CandidateJournal(self.clone())
+    /// What is written of the model, or of the candidate.
+    pub fn of(&self, is_candidate: bool) -> ModelJournal {
+        ModelJournal { journal: self.clone(), is_candidate }
     }
 
     /// The texts that wait for a model, or that it failed on.
@@ -130,6 +130,13 @@ impl StateJournal {
         inner.waiting[usize::from(is_candidate)].remove(&answer.key);
         inner.is_waiting_new = true;
         inner.push(Rows { kind: StateKind::Predictions, is_candidate }, answer.key.0, 0, answer);
+    }
+
+    fn judged(&self, answer: &ConversationPrediction, is_candidate: bool) {
+        let Some(inner) = &self.0 else { return };
+        if let ConversationOutcome::Scored(_) = answer.outcome {
+            inner.borrow_mut().push(Rows { kind: StateKind::Qualities, is_candidate }, answer.key.0, 0, answer);
+        }
     }
 
     /// Writes what was recorded since the last call. Call it when the dataflow has passed the epochs of the commit.
@@ -200,37 +207,28 @@ impl Journal for StateJournal {
     }
 }
 
-impl AnswerJournal<TextRequest> for StateJournal {
-    fn asked(&mut self, request: &TextRequest) {
-        Self::asked(self, request, false);
-    }
-
-    fn answered(&mut self, answer: &Prediction) {
-        Self::answered(self, answer, false);
-    }
+/// What one of the models is asked and answers.
+#[derive(Clone)]
+pub struct ModelJournal {
+    journal: StateJournal,
+    is_candidate: bool,
 }
 
-/// What the candidate is asked and answers.
-pub struct CandidateJournal(StateJournal);
-
-impl AnswerJournal<TextRequest> for CandidateJournal {
+impl AnswerJournal<TextRequest> for ModelJournal {
     fn asked(&mut self, request: &TextRequest) {
-        self.0.asked(request, true);
+        self.journal.asked(request, self.is_candidate);
     }
 
     fn answered(&mut self, answer: &Prediction) {
-        self.0.answered(answer, true);
+        self.journal.answered(answer, self.is_candidate);
     }
 }
 
 /// What waits is not kept: it follows from the turns, and another run asks for it by itself.
-impl AnswerJournal<ConversationRequest> for StateJournal {
+impl AnswerJournal<ConversationRequest> for ModelJournal {
     fn asked(&mut self, _request: &ConversationRequest) {}
 
     fn answered(&mut self, answer: &ConversationPrediction) {
-        let Some(inner) = &self.0 else { return };
-        if let ConversationOutcome::Scored(_) = answer.outcome {
-            inner.borrow_mut().push(StateKind::Qualities, answer.key.0, 0, answer);
-        }
+        self.journal.judged(answer, self.is_candidate);
     }
 }

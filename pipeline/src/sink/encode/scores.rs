@@ -82,13 +82,17 @@ fn further_heads(writer: &mut TableWriter, scores: Option<&TextScores>) {
     }));
 }
 
-/// Encodes the cycles of one partition of `conversation_scores`, by tenant, conversation, cycle.
+/// Encodes the cycles of one partition of `table`, `conversation_scores` or `candidate_conversation_scores`, by tenant, conversation,
+/// cycle.
 ///
 /// # Errors
 /// [`EncodeError::DuplicateKey`] for a cycle that comes twice, [`EncodeError::NothingScored`] for one without scored
 /// turns.
-pub fn encode_conversation_scores(scores: Vec<ConversationScore>, model_id: &str) -> Result<Bytes, EncodeError> {
-    let table = Table::ConversationScores;
+pub fn encode_conversation_scores(
+    table: Table,
+    scores: Vec<ConversationScore>,
+    model_id: &str,
+) -> Result<Bytes, EncodeError> {
     let key = |score: &ConversationScore| {
         (score.conversation.tenant.as_str(), score.conversation.conversation.as_str(), score.cycle)
     };

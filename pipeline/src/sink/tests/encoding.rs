@@ -45,7 +45,12 @@ fn files(turn: usize) -> Vec<(&'static str, Bytes)> {
         ),
         (
             "conversation_scores",
-            encode_conversation_scores(shuffled(rows::conversation_scores(), turn), "head-1").unwrap(),
+            encode_conversation_scores(
+                Table::ConversationScores,
+                shuffled(rows::conversation_scores(), turn),
+                "head-1",
+            )
+            .unwrap(),
         ),
         ("topic_window", encode_topics(shuffled(rows::topics(), turn), &Windows::utc(), "head-1").unwrap()),
         ("model_eval", encode_evaluations(shuffled(rows::evaluations(), turn), &Windows::utc(), &models()).unwrap()),
@@ -176,7 +181,8 @@ fn a_key_that_comes_twice_is_refused() {
     assert!(matches!(encode(Table::ConversationFacts, Vec::new()), Err(EncodeError::NotKpi { .. })));
     let mut scores = rows::conversation_scores();
     scores[0].scored_turns = 0;
-    assert!(matches!(encode_conversation_scores(scores, "m"), Err(EncodeError::NothingScored { .. })));
+    let encoded = encode_conversation_scores(Table::ConversationScores, scores, "m");
+    assert!(matches!(encoded, Err(EncodeError::NothingScored { .. })));
 }
 
 #[test]
