@@ -1,8 +1,8 @@
 //! Texts per second on the CPU, of the encoder alone and of the whole scorer: our half of `make bench-inference`.
 //!
 //! `cargo run --workspace --example throughput -- TEXTS.txt THREADS [encode|score] [ROUNDS] [MODEL_DIR]`, a text per line.
-//! Prints a line of JSON per round: texts, tokens, wall and CPU seconds, and what a core can do at most. Waits for a line on standard input before each
-//! round, so that rounds of several programs can take turns.
+//! Prints a line of JSON per round: texts, tokens, wall and CPU seconds, and what a core can do at most. Waits for a line on
+//! standard input before each round, so that rounds of several programs can take turns.
 
 use std::path::PathBuf;
 use std::time::Instant;

@@ -23,9 +23,23 @@ pub(crate) struct TextEncoder {
 impl TextEncoder {
     /// Loads the encoder that `config` names for `language`.
     pub(crate) fn load(config: &ModelConfig, language: Language, device: Device) -> Result<Self> {
+        Self::load_with(config, language, device, None)
+    }
+
+    /// As [`load`](Self::load), with `adapter`, where there is one, in place of the one that `config` names.
+    pub(crate) fn load_with(
+        config: &ModelConfig,
+        language: Language,
+        device: Device,
+        adapter: Option<Adapter>,
+    ) -> Result<Self> {
         let (folder, sha256) = config.encoder(language);
         let mut encoder = Encoder::load(folder, sha256, device)?;
-        if let Some(adapter) = Adapter::of_config(config, language, encoder.weights_sha256())? {
+        let adapter = match adapter {
+            Some(adapter) => Some(adapter),
+            None => Adapter::of_config(config, language, encoder.weights_sha256())?,
+        };
+        if let Some(adapter) = adapter {
             encoder = encoder.with_adapter(&adapter)?;
         }
         let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
@@ -33,11 +47,6 @@ impl TextEncoder {
         let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
         let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
         Ok(Self { tokenizer, encoder, shapes })
-    }
-
-    /// The same with `adapter` merged into the encoder, which computes in fp32.
-    pub(crate) fn with_adapter(self, adapter: &Adapter) -> Result<Self> {
-        Ok(Self { encoder: self.encoder.with_adapter(adapter)?, ..self })
     }
 
     /// Token ids of `text`, all within the encoder's vocabulary.

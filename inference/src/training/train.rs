@@ -17,6 +17,7 @@ use crate::lexical::LexicalBranch;
 use crate::quantise::softmax;
 use crate::scorer::head_model_id;
 use crate::text_encoder::TextEncoder;
+use crate::training::adapt::bare;
 use crate::training::baseline::{Baseline, baseline};
 use crate::training::features::Features;
 use crate::training::fit::{Dataset, class_weights, fit, logits};
@@ -121,7 +122,9 @@ pub fn train_rows(
     options.check()?;
     let rows_read = rows.len();
     let task = Task::new(rows, options)?;
-    let text_encoder = TextEncoder::load(&options.model, options.language, device)?;
+    // Corrections are of the encoder as it is: those of two adapters do not go on top of each other.
+    let model = if options.corrections.is_some() { bare(&options.model) } else { options.model.clone() };
+    let text_encoder = TextEncoder::load(&model, options.language, device)?;
     let metadata = metadata(options, &task.labels, &text_encoder);
     let corrected = options.corrections.as_ref().map(|own| corrected(own, &metadata, &text_encoder)).transpose()?;
     let weights = class_weights(&task.classes, &task.training, task.labels.len(), options.class_weight_power);
@@ -154,7 +157,8 @@ pub fn train_rows(
     let (mut text_encoder, mut metadata, mut features) = (text_encoder, metadata, features);
     if let Some(bytes) = &adapter {
         // From here on with the encoder as the job will have it.
-        text_encoder = text_encoder.with_adapter(&Adapter::from_bytes(Path::new("new adapter"), bytes)?)?;
+        let adapter = Adapter::from_bytes(Path::new("new adapter"), bytes)?;
+        text_encoder = TextEncoder::load_with(&model, options.language, device, Some(adapter))?;
         metadata.encoder_sha256 = text_encoder.encoder.weights_sha256().to_owned();
         let texts = task.texts(&task.validation);
         features = Features::compute(&text_encoder, &texts, &metadata.encoder_layers, None, progress)?;

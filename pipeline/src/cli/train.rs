@@ -109,7 +109,7 @@ pub(super) struct TrainArgs {
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
     /// Learn corrections of the encoder together with the head, and write them there; the head is for the encoder with them
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "adapter")]
     adapter_output: Option<PathBuf>,
     /// Upper layers of the encoder that are corrected, with --adapter-output [default: 6]
     #[arg(long, requires = "adapter_output")]
@@ -210,6 +210,10 @@ fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
 
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
     let head = match args.head {
+        HeadArg::Satisfaction if args.adapter_output.is_some() => {
+            let reason = "the head of conversations learns no corrections of its encoder: leave --adapter-output out";
+            return Err(explain(InferenceError::Config(reason.to_owned())));
+        }
         HeadArg::Satisfaction => return satisfaction::train(args),
         text_head => head(text_head, &args.input)?,
     };

@@ -202,7 +202,7 @@ pub fn adapt_rows(
 }
 
 /// The settings without adapters.
-fn bare(model: &ModelConfig) -> ModelConfig {
+pub(crate) fn bare(model: &ModelConfig) -> ModelConfig {
     let mut bare = ModelConfig { adapter: AdapterSetting::None, ..model.clone() };
     bare.multilingual.adapter = AdapterSetting::None;
     bare
