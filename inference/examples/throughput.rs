@@ -85,35 +85,38 @@ fn scorer(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> +
     })
 }
 
-/// What one core can multiply and add in fp32 with vectors of 256 bits, GFLOP/s; none without such instructions.
+/// What one core can multiply and add in fp32 with the widest vectors it has, GFLOP/s; none without AVX2.
 #[cfg(target_arch = "x86_64")]
 fn peak_gflops() -> Option<f64> {
+    use pulp::{Simd, x86};
+
     const STEPS: u32 = 10_000_000;
-    /// Enough to keep both units busy, and within the registers.
+    /// Enough to keep every unit busy, and within the registers.
     const CHAINS: usize = 12;
 
-    struct Chains(pulp::x86::V3);
-    impl pulp::NullaryFnOnce for Chains {
-        type Output = [pulp::f32x8; CHAINS];
+    struct Chains;
+    impl pulp::WithSimd for Chains {
+        /// GFLOP/s.
+        type Output = f64;
 
         #[inline(always)]
-        fn call(self) -> Self::Output {
-            let Self(simd) = self;
-            let (factor, term) = (simd.splat_f32x8(0.999), simd.splat_f32x8(1e-9));
-            let mut sums = [simd.splat_f32x8(1.0); CHAINS];
+        fn with_simd<S: Simd>(self, simd: S) -> f64 {
+            let started = Instant::now();
+            let (factor, term) = (simd.splat_f32s(0.999), simd.splat_f32s(1e-9));
+            let mut sums = [simd.splat_f32s(1.0); CHAINS];
             for _ in 0..STEPS {
                 for sum in &mut sums {
-                    *sum = simd.mul_add_f32x8(*sum, factor, term);
+                    *sum = simd.mul_add_f32s(*sum, factor, term);
                 }
             }
-            sums
+            std::hint::black_box(sums);
+            let operations = f64::from(STEPS) * (CHAINS * 2 * S::F32_LANES) as f64;
+            operations / started.elapsed().as_secs_f64() / 1e9
         }
     }
 
-    let simd = pulp::x86::V3::try_new()?;
-    let started = Instant::now();
-    std::hint::black_box(simd.vectorize(Chains(simd)));
-    Some(f64::from(STEPS) * CHAINS as f64 * 16.0 / started.elapsed().as_secs_f64() / 1e9)
+    let widest = x86::V4::try_new().map(|simd| Simd::vectorize(simd, Chains));
+    widest.or_else(|| Some(Simd::vectorize(x86::V3::try_new()?, Chains)))
 }
 
 #[cfg(not(target_arch = "x86_64"))]

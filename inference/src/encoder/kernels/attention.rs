@@ -3,33 +3,48 @@
 use pulp::NullaryFnOnce;
 use pulp::x86::V3;
 
+use super::lines::{Instructions, LINE, Line, Lines};
 use super::pointwise::softmax;
-use super::product::{Columns, TILE_COLUMNS, TILE_ROWS, Tile, load, store_tile, tile, tile_rows};
+use super::product::{load, store_tile, tile, tile_rows};
+
+/// Rows of a tile with AVX2, one line wide: as for products.
+const V3_ROWS: usize = 6;
+/// Rows of a tile with AVX-512, one line wide, as heads are narrow: so many sums hide how long one takes.
+const V4_ROWS: usize = 8;
 
 /// Room that is used again from text to text.
 #[derive(Debug, Default)]
 pub(super) struct AttentionScratch {
-    keys: Vec<Columns>,
-    values: Vec<Columns>,
-    /// `[length, stride]`, the stride a multiple of [`TILE_COLUMNS`].
+    keys: Vec<Line>,
+    values: Vec<Line>,
+    /// `[length, stride]`, the stride a multiple of [`LINE`].
     scores: Vec<f32>,
 }
 
 /// Writes the context `[length, hidden]` of a text over `context`, from its queries, keys and values, `query_key_value`
 /// `[length, 3 · hidden]`. All of the text's tokens see each other.
 pub(super) fn attend(
-    simd: V3,
+    instructions: Instructions,
     query_key_value: &[f32],
     context: &mut [f32],
     hidden: usize,
     heads: usize,
     scratch: &mut AttentionScratch,
 ) {
-    simd.vectorize(Attend { simd, query_key_value, context, hidden, heads, scratch });
+    let common = instructions.common();
+    match instructions {
+        Instructions::V3(simd) => {
+            simd.vectorize(Attend::<_, V3_ROWS> { simd, common, query_key_value, context, hidden, heads, scratch });
+        }
+        Instructions::V4(simd) => {
+            simd.vectorize(Attend::<_, V4_ROWS> { simd, common, query_key_value, context, hidden, heads, scratch });
+        }
+    }
 }
 
-struct Attend<'a> {
-    simd: V3,
+struct Attend<'a, S, const ROWS: usize> {
+    simd: S,
+    common: V3,
     query_key_value: &'a [f32],
     context: &'a mut [f32],
     hidden: usize,
@@ -37,7 +52,7 @@ struct Attend<'a> {
     scratch: &'a mut AttentionScratch,
 }
 
-impl NullaryFnOnce for Attend<'_> {
+impl<S: Lines, const ROWS: usize> NullaryFnOnce for Attend<'_, S, ROWS> {
     type Output = ();
 
     #[inline(always)]
@@ -49,7 +64,7 @@ impl NullaryFnOnce for Attend<'_> {
     }
 }
 
-impl Attend<'_> {
+impl<S: Lines, const ROWS: usize> Attend<'_, S, ROWS> {
     #[inline(always)]
     fn length(&self) -> usize {
         self.context.len() / self.hidden
@@ -58,7 +73,7 @@ impl Attend<'_> {
     /// Width of the scores' rows.
     #[inline(always)]
     fn stride(&self) -> usize {
-        self.length().next_multiple_of(TILE_COLUMNS)
+        self.length().next_multiple_of(LINE)
     }
 
     /// The numbers of a head in the query (0), key (1) or value (2) of a token, and what follows them.
@@ -74,29 +89,29 @@ impl Attend<'_> {
         let scale = 1.0 / (size as f32).sqrt();
         let mut keys = std::mem::take(&mut self.scratch.keys);
         keys.clear();
-        keys.resize(length.div_ceil(TILE_COLUMNS) * size, Columns::ZERO);
+        keys.resize(length.div_ceil(LINE) * size, Line::ZERO);
         for (panel, keys) in keys.chunks_exact_mut(size).enumerate() {
-            let first = panel * TILE_COLUMNS;
-            for lane in 0..TILE_COLUMNS.min(length - first) {
-                for (columns, &number) in keys.iter_mut().zip(self.vector(1, head, first + lane)) {
-                    columns.0[lane] = number * scale;
+            let first = panel * LINE;
+            for lane in 0..LINE.min(length - first) {
+                for (line, &number) in keys.iter_mut().zip(self.vector(1, head, first + lane)) {
+                    line.0[lane] = number * scale;
                 }
             }
         }
         self.scratch.scores.resize(length * stride, 0.0);
-        for first in (0..length).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(length - first);
-            let queries = tile_rows(&self.query_key_value[head * size..], 3 * self.hidden, first, count);
+        for first in (0..length).step_by(ROWS) {
+            let count = ROWS.min(length - first);
+            let queries = tile_rows::<ROWS>(&self.query_key_value[head * size..], 3 * self.hidden, first, count);
             for (panel, keys) in keys.chunks_exact(size).enumerate() {
-                let sums = tile(self.simd, queries, keys, zeros(self.simd));
-                let scores = &mut self.scratch.scores[first * stride + panel * TILE_COLUMNS..];
-                store_tile(scores, stride, (count, TILE_COLUMNS), sums);
+                let sums = tile(self.simd, queries, keys.as_chunks::<1>().0, [[self.simd.zero()]; ROWS]);
+                let scores = &mut self.scratch.scores[first * stride + panel * LINE..];
+                store_tile(self.simd, scores, stride, (count, LINE), sums);
             }
         }
         self.scratch.keys = keys;
         for row in self.scratch.scores.chunks_exact_mut(stride) {
             row[length..].fill(f32::NEG_INFINITY);
-            softmax(self.simd, row);
+            softmax(self.common, row);
         }
     }
 
@@ -106,27 +121,22 @@ impl Attend<'_> {
         let (length, stride, size) = (self.length(), self.stride(), self.hidden / self.heads);
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
-        for first in (0..size).step_by(TILE_COLUMNS) {
-            let columns = TILE_COLUMNS.min(size - first);
+        for first in (0..size).step_by(LINE) {
+            let columns = LINE.min(size - first);
             for token in 0..length {
-                values.push(load(&self.vector(2, head, token)[first..], columns));
+                values.push(load(&self.vector(2, head, token)[first..][..columns]));
             }
         }
-        for first in (0..length).step_by(TILE_ROWS) {
-            let count = TILE_ROWS.min(length - first);
-            let shares = tile_rows(&self.scratch.scores, stride, first, count);
+        for first in (0..length).step_by(ROWS) {
+            let count = ROWS.min(length - first);
+            let shares = tile_rows::<ROWS>(&self.scratch.scores, stride, first, count);
             for (panel, values) in values.chunks_exact(length).enumerate() {
-                let columns = TILE_COLUMNS.min(size - panel * TILE_COLUMNS);
-                let sums = tile(self.simd, shares, values, zeros(self.simd));
-                let place = first * self.hidden + head * size + panel * TILE_COLUMNS;
-                store_tile(&mut self.context[place..], self.hidden, (count, columns), sums);
+                let columns = LINE.min(size - panel * LINE);
+                let sums = tile(self.simd, shares, values.as_chunks::<1>().0, [[self.simd.zero()]; ROWS]);
+                let place = first * self.hidden + head * size + panel * LINE;
+                store_tile(self.simd, &mut self.context[place..], self.hidden, (count, columns), sums);
             }
         }
         self.scratch.values = values;
     }
-}
-
-#[inline(always)]
-fn zeros(simd: V3) -> Tile {
-    [[simd.splat_f32x8(0.0); 2]; TILE_ROWS]
 }

@@ -4,12 +4,10 @@ use pulp::NullaryFnOnce;
 use pulp::x86::V3;
 
 use super::attention::{AttentionScratch, attend};
+use super::lines::Instructions;
 use super::pointwise::add_and_normalise;
 use super::product::{Activation, PackedWeight};
 
-/// Rows of a block, whose results stay in the second-level cache from one product to the next: a multiple of
-/// [`TILE_ROWS`](super::product::TILE_ROWS).
-const BLOCK_ROWS: usize = 72;
 /// Rows that run through all layers together, a text more or less: what a layer leaves to the next stays in the caches.
 const GROUP_ROWS: usize = 576;
 
@@ -23,7 +21,8 @@ pub(super) struct PackedNorm {
 
 impl PackedNorm {
     /// Normalises the rows of `rows + residual` in the place of `rows`.
-    fn add_and_normalise(&self, simd: V3, rows: &mut [f32], residual: Option<&[f32]>) {
+    fn add_and_normalise(&self, instructions: Instructions, rows: &mut [f32], residual: Option<&[f32]>) {
+        let simd = instructions.common();
         simd.vectorize(Normalise { norm: self, simd, rows, residual });
     }
 }
@@ -73,42 +72,50 @@ struct Scratch {
 
 impl PackedLayer {
     /// `hidden` `[rows, hidden]` of texts with so many tokens, in its place.
-    fn forward(&self, simd: V3, hidden: &mut [f32], token_counts: &[usize], heads: usize, scratch: &mut Scratch) {
+    fn forward(
+        &self,
+        instructions: Instructions,
+        hidden: &mut [f32],
+        token_counts: &[usize],
+        heads: usize,
+        scratch: &mut Scratch,
+    ) {
         let width = self.query_key_value.input_size();
+        let block_rows = instructions.block_rows(hidden.len() / width);
         scratch.query_key_value.resize(3 * hidden.len(), 0.0);
-        let blocks = scratch.query_key_value.chunks_mut(BLOCK_ROWS * 3 * width);
-        for (output, rows) in blocks.zip(hidden.chunks(BLOCK_ROWS * width)) {
-            self.query_key_value.multiply(simd, rows, output, Activation::Identity);
+        let blocks = scratch.query_key_value.chunks_mut(block_rows * 3 * width);
+        for (output, rows) in blocks.zip(hidden.chunks(block_rows * width)) {
+            self.query_key_value.multiply(rows, output, Activation::Identity);
         }
         scratch.context.resize(hidden.len(), 0.0);
         let mut first = 0;
         for &tokens in token_counts {
             let rows = &scratch.query_key_value[first * 3 * width..(first + tokens) * 3 * width];
             let context = &mut scratch.context[first * width..(first + tokens) * width];
-            attend(simd, rows, context, width, heads, &mut scratch.attention);
+            attend(instructions, rows, context, width, heads, &mut scratch.attention);
             first += tokens;
         }
-        let blocks = scratch.context.chunks(BLOCK_ROWS * width);
-        for (rows, context) in hidden.chunks_mut(BLOCK_ROWS * width).zip(blocks) {
-            self.after_attention(simd, rows, context, (&mut scratch.attended, &mut scratch.inner));
+        let blocks = scratch.context.chunks(block_rows * width);
+        for (rows, context) in hidden.chunks_mut(block_rows * width).zip(blocks) {
+            self.after_attention(instructions, rows, context, (&mut scratch.attended, &mut scratch.inner));
         }
     }
 
     /// Everything but the attention, of a block: it stays in the second-level cache.
     fn after_attention(
         &self,
-        simd: V3,
+        instructions: Instructions,
         hidden: &mut [f32],
         context: &[f32],
         (attended, inner): (&mut Vec<f32>, &mut Vec<f32>),
     ) {
         attended.resize(hidden.len(), 0.0);
-        self.attention_output.multiply(simd, context, attended, Activation::Identity);
-        self.attention_norm.add_and_normalise(simd, attended, Some(hidden));
+        self.attention_output.multiply(context, attended, Activation::Identity);
+        self.attention_norm.add_and_normalise(instructions, attended, Some(hidden));
         inner.resize(hidden.len() / self.intermediate.input_size() * self.intermediate.output_size(), 0.0);
-        self.intermediate.multiply(simd, attended, inner, Activation::Gelu);
-        self.output.multiply(simd, inner, hidden, Activation::Identity);
-        self.output_norm.add_and_normalise(simd, hidden, Some(attended));
+        self.intermediate.multiply(attended, inner, Activation::Gelu);
+        self.output.multiply(inner, hidden, Activation::Identity);
+        self.output_norm.add_and_normalise(instructions, hidden, Some(attended));
     }
 }
 
@@ -124,7 +131,7 @@ impl PackedLayers {
     /// See [`Kernels::hidden_states`](super::Kernels::hidden_states).
     pub(super) fn hidden_states(
         &self,
-        simd: V3,
+        instructions: Instructions,
         embeddings: &mut [f32],
         token_counts: &[usize],
         kept: &[usize],
@@ -140,11 +147,11 @@ impl PackedLayers {
             shares.push((own, texts));
         }
         if let [(own, texts)] = &mut shares[..] {
-            return self.of_share(simd, own, texts, kept);
+            return self.of_share(instructions, own, texts, kept);
         }
         let mut all = vec![Vec::with_capacity(rows * width); kept.len()];
         std::thread::scope(|scope| {
-            let work = |(own, texts)| scope.spawn(move || self.of_share(simd, own, texts, kept));
+            let work = |(own, texts)| scope.spawn(move || self.of_share(instructions, own, texts, kept));
             let running: Vec<_> = shares.into_iter().map(work).collect();
             for thread in running {
                 // A panic of a thread goes on in this one, as it would without threads.
@@ -155,7 +162,13 @@ impl PackedLayers {
         all
     }
 
-    fn of_share(&self, simd: V3, embeddings: &mut [f32], texts: &[usize], kept: &[usize]) -> Vec<Vec<f32>> {
+    fn of_share(
+        &self,
+        instructions: Instructions,
+        embeddings: &mut [f32],
+        texts: &[usize],
+        kept: &[usize],
+    ) -> Vec<Vec<f32>> {
         let width = self.embeddings_norm.weight.len();
         let mut scratch = Scratch::default();
         let mut states = vec![Vec::with_capacity(embeddings.len()); kept.len()];
@@ -163,11 +176,11 @@ impl PackedLayers {
         for group in groups(texts, GROUP_ROWS) {
             let (hidden, others) = rest.split_at_mut(group.iter().sum::<usize>() * width);
             rest = others;
-            self.embeddings_norm.add_and_normalise(simd, hidden, None);
+            self.embeddings_norm.add_and_normalise(instructions, hidden, None);
             let last = kept.last().copied().unwrap_or_default();
             for index in 0..=last {
                 if let Some(layer) = index.checked_sub(1).and_then(|below| self.layers.get(below)) {
-                    layer.forward(simd, hidden, group, self.heads, &mut scratch);
+                    layer.forward(instructions, hidden, group, self.heads, &mut scratch);
                 }
                 if let Some(place) = kept.iter().position(|&layer| layer == index) {
                     states[place].extend_from_slice(hidden);

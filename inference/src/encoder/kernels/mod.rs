@@ -1,4 +1,4 @@
-//! The encoder's arithmetic on CPUs with AVX2 and FMA, in fp32, without LibTorch: faster than LibTorch's, because weights are
+//! The encoder's arithmetic on CPUs with AVX2 and FMA or with AVX-512, in fp32, without LibTorch: faster than LibTorch's, because weights are
 //! laid out once, and what follows a product happens while its result is in the cache.
 //!
 //! Every number is a sum in one fixed order, so its bits depend on the token's own text alone: not on the other texts of a
@@ -8,6 +8,8 @@
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod layer;
+#[cfg(target_arch = "x86_64")]
+mod lines;
 #[cfg(target_arch = "x86_64")]
 mod pointwise;
 #[cfg(target_arch = "x86_64")]

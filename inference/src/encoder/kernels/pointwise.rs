@@ -1,19 +1,19 @@
 //! What happens to numbers one by one, and to rows as a whole.
 
 use pulp::x86::V3;
-use pulp::{cast, f32x8, u32x8};
+use pulp::{Simd, cast, f32x8, u32x8};
 
 /// `x · Φ(x)`, exact but for rounding (Hendrycks and Gimpel 2016, <https://arxiv.org/abs/1606.08415>, in its erf form).
 #[inline(always)]
-pub(super) fn gelu(simd: V3, x: f32x8) -> f32x8 {
-    let scaled = simd.mul_f32x8(x, simd.splat_f32x8(std::f32::consts::FRAC_1_SQRT_2));
-    let half = simd.mul_f32x8(x, simd.splat_f32x8(0.5));
-    simd.mul_add_f32x8(half, erf(simd, scaled), half)
+pub(super) fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+    let scaled = simd.mul_f32s(x, simd.splat_f32s(std::f32::consts::FRAC_1_SQRT_2));
+    let half = simd.mul_f32s(x, simd.splat_f32s(0.5));
+    simd.mul_add_f32s(half, erf(simd, scaled), half)
 }
 
 /// The error function by the rational approximation of Eigen (`generic_fast_erf_float`), within 3e-7.
 #[inline(always)]
-fn erf(simd: V3, x: f32x8) -> f32x8 {
+fn erf<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const NUMERATOR: [f32; 7] = [
         -2.726_142e-10,
         2.770_681_4e-8,
@@ -25,18 +25,18 @@ fn erf(simd: V3, x: f32x8) -> f32x8 {
     ];
     const DENOMINATOR: [f32; 5] = [-1.456_607_2e-5, -2.133_740_6e-4, -1.682_827e-3, -7.373_329e-3, -1.426_473_9e-2];
     // Beyond four it is one to the last bit.
-    let x = simd.max_f32x8(simd.min_f32x8(x, simd.splat_f32x8(4.0)), simd.splat_f32x8(-4.0));
-    let square = simd.mul_f32x8(x, x);
-    let numerator = simd.mul_f32x8(polynomial(simd, square, NUMERATOR), x);
-    simd.div_f32x8(numerator, polynomial(simd, square, DENOMINATOR))
+    let x = simd.max_f32s(simd.min_f32s(x, simd.splat_f32s(4.0)), simd.splat_f32s(-4.0));
+    let square = simd.mul_f32s(x, x);
+    let numerator = simd.mul_f32s(polynomial(simd, square, NUMERATOR), x);
+    simd.div_f32s(numerator, polynomial(simd, square, DENOMINATOR))
 }
 
 /// Horner's scheme; the coefficient of the highest power first.
 #[inline(always)]
-fn polynomial<const N: usize>(simd: V3, x: f32x8, coefficients: [f32; N]) -> f32x8 {
-    let mut sum = simd.splat_f32x8(coefficients[0]);
+fn polynomial<S: Simd, const N: usize>(simd: S, x: S::f32s, coefficients: [f32; N]) -> S::f32s {
+    let mut sum = simd.splat_f32s(coefficients[0]);
     for coefficient in &coefficients[1..] {
-        sum = simd.mul_add_f32x8(sum, x, simd.splat_f32x8(*coefficient));
+        sum = simd.mul_add_f32s(sum, x, simd.splat_f32s(*coefficient));
     }
     sum
 }

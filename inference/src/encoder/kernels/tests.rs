@@ -1,9 +1,10 @@
 //! The kernels against LibTorch, and the bits of a text against its surroundings.
 
-use pulp::x86::V3;
+use pulp::x86::{V3, V4};
 use pulp::{NullaryFnOnce, cast};
 use tch::{Kind, Tensor, no_grad};
 
+use super::lines::Instructions;
 use super::pointwise::{add_and_normalise, gelu, softmax};
 use super::product::{Activation, PackedWeight};
 use super::x86::Kernels;
@@ -12,12 +13,14 @@ use crate::encoder::tiny::{TinySizes, encoder, wave};
 use crate::packing::Packing;
 use crate::weights::values;
 
-fn simd() -> Option<V3> {
-    let simd = V3::try_new();
-    if simd.is_none() {
+/// Every set of instructions that this processor has.
+fn instructions() -> Vec<Instructions> {
+    let all = [V3::try_new().map(Instructions::V3), V4::try_new().map(Instructions::V4)];
+    let all: Vec<Instructions> = all.into_iter().flatten().collect();
+    if all.is_empty() {
         eprintln!("this processor has no AVX2 and FMA: there is nothing to test");
     }
-    simd
+    all
 }
 
 fn apart(a: &Tensor, b: &Tensor) -> f64 {
@@ -37,30 +40,37 @@ impl<F: FnOnce()> NullaryFnOnce for Apply<F> {
 }
 
 #[test]
-fn products_agree_with_libtorch_for_every_remainder_of_rows_columns_and_depth() {
-    let Some(simd) = simd() else { return };
-    for (rows, input, output) in [(1, 1, 1), (5, 8, 15), (6, 16, 16), (7, 384, 17), (72, 385, 48), (73, 1536, 40)] {
+fn products_agree_with_libtorch_and_bit_for_bit_with_each_other_for_every_remainder() {
+    let sizes =
+        [(1, 1, 1), (5, 8, 15), (6, 16, 16), (7, 384, 17), (8, 384, 96), (9, 20, 100), (72, 385, 48), (73, 1536, 40)];
+    for (rows, input, output) in sizes {
         let (weight, bias) = (wave(&[output, input], 0.1, 0.5), wave(&[output], 0.2, 0.5));
         let left = wave(&[rows, input], 0.3, 0.5);
-        let packed = PackedWeight::new(&values(&weight).expect("values"), &values(&bias).expect("values"));
+        let [weights, biases, lefts] = [&weight, &bias, &left].map(|tensor| values(tensor).expect("values"));
         let double = |tensor: &Tensor| tensor.to_kind(Kind::Double);
         let expected = double(&left).linear(&double(&weight), Some(&double(&bias)));
         for (activation, expected) in
             [(Activation::Identity, expected.copy()), (Activation::Gelu, expected.gelu("none"))]
         {
-            let mut product = vec![f32::NAN; (rows * output) as usize];
-            packed.multiply(simd, &values(&left).expect("values"), &mut product, activation);
-            let product = Tensor::from_slice(&product).view([rows, output]);
-            // The terms swing together, so that the sums are up to 190.
-            let far = apart(&product, &expected) / (1.0 + expected.abs().max().double_value(&[]));
-            assert!(far < 4e-6, "{rows} × {input} × {output}, {activation:?}: {far}");
+            let mut before: Option<Vec<f32>> = None;
+            for instructions in instructions() {
+                let packed = PackedWeight::new(instructions, &weights, &biases);
+                let mut product = vec![f32::NAN; (rows * output) as usize];
+                packed.multiply(&lefts, &mut product, activation);
+                let tensor = Tensor::from_slice(&product).view([rows, output]);
+                // The terms swing together, so that the sums are up to 190.
+                let far = apart(&tensor, &expected) / (1.0 + expected.abs().max().double_value(&[]));
+                assert!(far < 4e-6, "{rows} × {input} × {output}, {activation:?}, {instructions:?}: {far}");
+                assert!(before.is_none_or(|before| before == product), "{rows} × {input} × {output}: other bits");
+                before = Some(product);
+            }
         }
     }
 }
 
 #[test]
 fn gelu_softmax_and_normalisation_agree_with_libtorch_in_double_precision() {
-    let Some(simd) = simd() else { return };
+    let Some(simd) = V3::try_new() else { return };
     let inputs: Vec<f32> = (-8000..8000).map(|step| step as f32 / 1000.0).collect();
     let mut outputs = inputs.clone();
     simd.vectorize(Apply(|| {
@@ -114,39 +124,45 @@ fn batch(lengths: &[i64]) -> BatchInput {
 
 #[test]
 fn an_encoder_computes_by_the_kernels_what_it_computes_by_libtorch() {
-    let Some(kernels) = Kernels::possible() else { return };
     let encoder = encoder(SIZES);
     let batches = [batch(&[1, 7, 33, 7]), batch(&[16, 2])];
     let packing = Packing::of(&batches).expect("packs").expect("the ones are first");
     let layers = [0, 1, 2];
-    let own = no_grad(|| encoder.forward_by_kernels(&kernels, &batches, &packing, &layers)).expect("kernels");
     let torch = no_grad(|| encoder.forward_packed(&batches, &packing, &layers)).expect("LibTorch");
-    for ((own, torch), batch) in own.iter().zip(&torch).zip(&batches) {
-        let visible = batch.attention_mask.unsqueeze(2).unsqueeze(3).to_kind(Kind::Double);
-        assert_eq!(own.size(), torch.size());
-        let far = apart(&(own * &visible), &(torch * &visible));
-        assert!(far < 1e-5, "{far}");
+    for instructions in instructions() {
+        let kernels = Kernels::with(instructions);
+        let own = no_grad(|| encoder.forward_by_kernels(&kernels, &batches, &packing, &layers)).expect("kernels");
+        for ((own, torch), batch) in own.iter().zip(&torch).zip(&batches) {
+            let visible = batch.attention_mask.unsqueeze(2).unsqueeze(3).to_kind(Kind::Double);
+            assert_eq!(own.size(), torch.size());
+            let far = apart(&(own * &visible), &(torch * &visible));
+            assert!(far < 1e-5, "{far}, {instructions:?}");
+        }
     }
 }
 
 #[test]
-fn the_bits_of_a_text_do_not_depend_on_its_neighbours_or_on_threads() {
-    let Some(kernels) = Kernels::possible() else { return };
+fn the_bits_of_a_text_do_not_depend_on_its_neighbours_on_threads_or_on_the_instructions() {
     let encoder = encoder(SIZES);
     let lengths: Vec<i64> = (0..90).map(|index| 1 + (index * 37) % 60).collect();
-    let states = |lengths: &[i64], threads: i32| {
+    let states = |instructions: Instructions, lengths: &[i64], threads: i32| {
         tch::set_num_threads(threads);
+        let kernels = Kernels::with(instructions);
         let batches = [batch(lengths)];
         let packing = Packing::of(&batches).expect("packs").expect("the ones are first");
         let states = no_grad(|| encoder.forward_by_kernels(&kernels, &batches, &packing, &[1, 2])).expect("kernels");
         let row = |row: usize| values(&states[0].get(row as i64).narrow(0, 0, lengths[row])).expect("values");
         (0..lengths.len()).map(row).collect::<Vec<Vec<f32>>>()
     };
-    let expected = states(&lengths, 1);
-    for threads in [2, 3] {
-        assert!(states(&lengths, threads) == expected, "{threads} threads");
-    }
-    for (length, expected) in lengths.iter().zip(&expected).take(12) {
-        assert!(states(&[*length], 1)[0] == *expected, "alone, {length} tokens");
+    let all = instructions();
+    let Some(&first) = all.first() else { return };
+    let expected = states(first, &lengths, 1);
+    for &instructions in &all {
+        for threads in [1, 2, 3] {
+            assert!(states(instructions, &lengths, threads) == expected, "{instructions:?}, {threads} threads");
+        }
+        for (length, expected) in lengths.iter().zip(&expected).take(12) {
+            assert!(states(instructions, &[*length], 1)[0] == *expected, "{instructions:?}: alone, {length} tokens");
+        }
     }
 }

@@ -2,33 +2,37 @@
 
 use std::sync::OnceLock;
 
-use pulp::x86::V3;
 use tch::{Device, Kind};
 
 use super::layer::{PackedLayer, PackedLayers, PackedNorm};
+use super::lines::Instructions;
 use super::product::PackedWeight;
 use crate::encoder::Encoder;
-use crate::encoder::layers::{Layer, LayerNorm, Linear, has_avx512};
+use crate::encoder::layers::{Layer, LayerNorm, Linear};
 use crate::error::Result;
 use crate::weights::values;
 
 /// The kernels of one encoder.
 #[derive(Debug)]
 pub(in crate::encoder) struct Kernels {
-    instructions: V3,
+    instructions: Instructions,
     /// Laid out when first needed: an encoder that is only trained on never needs them.
     layers: OnceLock<PackedLayers>,
 }
 
 impl Kernels {
-    /// Those for an encoder on `device` that computes in `kind`, where they are the fastest there is. With AVX-512 LibTorch is.
+    /// Those for an encoder on `device` that computes in `kind`, where they can do it.
     pub(in crate::encoder) fn preferred(device: Device, kind: Kind) -> Option<Self> {
-        if device == Device::Cpu && kind == Kind::Float && !has_avx512() { Self::possible() } else { None }
+        if device == Device::Cpu && kind == Kind::Float { Self::possible() } else { None }
     }
 
     /// Where the processor has the instructions.
     pub(in crate::encoder) fn possible() -> Option<Self> {
-        Some(Self { instructions: V3::try_new()?, layers: OnceLock::new() })
+        Some(Self::with(Instructions::of_processor()?))
+    }
+
+    pub(super) fn with(instructions: Instructions) -> Self {
+        Self { instructions, layers: OnceLock::new() }
     }
 
     /// Hidden states after each of the layers `kept` (0: the embeddings), increasing, one behind the other, each
@@ -45,7 +49,7 @@ impl Kernels {
         let layers = match self.layers.get() {
             Some(layers) => layers,
             None => {
-                let layers = PackedLayers::of(encoder)?;
+                let layers = PackedLayers::of(self.instructions, encoder)?;
                 self.layers.get_or_init(|| layers)
             }
         };
@@ -54,19 +58,19 @@ impl Kernels {
 }
 
 impl PackedLayers {
-    fn of(encoder: &Encoder) -> Result<Self> {
+    fn of(instructions: Instructions, encoder: &Encoder) -> Result<Self> {
         Ok(Self {
             embeddings_norm: PackedNorm::of(&encoder.embeddings_norm)?,
-            layers: encoder.layers.iter().map(PackedLayer::of).collect::<Result<_>>()?,
+            layers: encoder.layers.iter().map(|layer| PackedLayer::of(instructions, layer)).collect::<Result<_>>()?,
             heads: encoder.config.num_attention_heads as usize,
         })
     }
 }
 
 impl PackedLayer {
-    fn of(layer: &Layer) -> Result<Self> {
+    fn of(instructions: Instructions, layer: &Layer) -> Result<Self> {
         let weight = |linear: &Linear| -> Result<PackedWeight> {
-            Ok(PackedWeight::new(&values(&linear.weight)?, &values(&linear.bias)?))
+            Ok(PackedWeight::new(instructions, &values(&linear.weight)?, &values(&linear.bias)?))
         };
         Ok(Self {
             query_key_value: weight(&layer.query_key_value)?,
