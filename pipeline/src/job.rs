@@ -95,6 +95,19 @@ pub struct ModelDevices {
     pub judges: Option<Arc<DevicePool<ConversationRequest>>>,
 }
 
+impl ModelDevices {
+    fn remember(&self) {
+        self.texts.remember();
+        self.judges.iter().for_each(|judges| judges.remember());
+    }
+
+    /// Says that what the workers had been answered when they handed a round over is stored.
+    pub fn committed(&self) {
+        self.texts.committed();
+        self.judges.iter().for_each(|judges| judges.committed());
+    }
+}
+
 /// The device threads of a job.
 #[derive(Clone)]
 pub struct Devices {
@@ -137,10 +150,19 @@ impl JobContext {
         [&self.model, &self.candidate].map(|scoring| scoring.with_quality)
     }
 
-    /// The same with something sealed.
+    /// The same with something sealed. A round that opens it is broken off and begins again, so the models' answers are kept
+    /// until a commit has them: no text is computed twice for it.
     pub fn with_sealed(mut self, sealed: Sealed) -> Self {
+        if sealed.horizon.is_some() {
+            self.devices().for_each(ModelDevices::remember);
+        }
         self.ingest.sealed = sealed.clone();
         Self { sealed, ..self }
+    }
+
+    /// The devices of the models that are asked.
+    pub fn devices(&self) -> impl Iterator<Item = &ModelDevices> {
+        [&self.model, &self.candidate].into_iter().filter_map(|scoring| scoring.devices.as_ref())
     }
 
     /// The context of a job over `roots` whose state and tables are in `objects`.

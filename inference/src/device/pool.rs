@@ -11,6 +11,7 @@ use tch::Device;
 use crate::config::ModelConfig;
 use crate::conversation::ConversationScorer;
 use crate::device::handle::DeviceHandle;
+use crate::device::memory::Memory;
 use crate::device::placement::{Placement, cores};
 use crate::device::thread::{Message, Shared, run};
 use crate::error::{InferenceError, Result};
@@ -39,6 +40,7 @@ impl Default for PoolLimits {
 /// still unanswered then fails.
 pub struct DevicePool<R: Request = TextRequest> {
     threads: Vec<DeviceThread<R>>,
+    memory: Arc<Memory<R>>,
     placement: Placement,
     limits: PoolLimits,
     model_id: String,
@@ -99,6 +101,7 @@ impl<R: Request> DevicePool<R> {
     /// As [`start`](DevicePool::start).
     pub fn start_with<S, L>(placement: Placement, limits: PoolLimits, loader: impl Fn(usize) -> L) -> Result<Self>
     where
+        R::Answer: Clone,
         S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
@@ -107,11 +110,12 @@ impl<R: Request> DevicePool<R> {
             return Err(InferenceError::Config("the limits of the device pool must be at least 1".to_owned()));
         }
         let intra_op_threads = placement.intra_op_threads(cores());
-        let mut pool = Self { threads: Vec::new(), placement, limits, model_id: String::new() };
+        let memory = Arc::default();
+        let mut pool = Self { threads: Vec::new(), memory, placement, limits, model_id: String::new() };
         let mut loading = Vec::new();
         for (index, intra_op) in intra_op_threads.into_iter().enumerate() {
             let (loaded, wait) = sync_channel(1);
-            pool.threads.push(DeviceThread::spawn(index, intra_op, limits, loader(index), loaded)?);
+            pool.threads.push(DeviceThread::spawn((index, intra_op), limits, &pool.memory, loader(index), loaded)?);
             loading.push(wait);
         }
         let dead = || InferenceError::Thread("a device thread ended while it loaded its model".to_owned());
@@ -131,6 +135,17 @@ impl<R: Request> DevicePool<R> {
         DeviceHandle::new(thread.messages.clone(), Arc::clone(&thread.shared), self.limits.in_flight_max, wake)
     }
 
+    /// From here on keeps what the model answers until the second [`committed`](Self::committed) after it, and answers with that
+    /// what it is asked again: a round may be broken off and begin anew before its answers are stored.
+    pub fn remember(&self) {
+        self.memory.begin();
+    }
+
+    /// What workers had taken from their handles before this call and the one before is stored, or soon of no use.
+    pub fn committed(&self) {
+        self.memory.committed();
+    }
+
     /// Id of the model that all devices run, with its numeric profile at the end: `…-cpu-fp32`.
     pub fn model_id(&self) -> &str {
         &self.model_id
@@ -144,19 +159,20 @@ impl<R: Request> DevicePool<R> {
 
 impl<R: Request> DeviceThread<R> {
     fn spawn<S, L>(
-        index: usize,
-        intra_op: usize,
+        (index, intra_op): (usize, usize),
         limits: PoolLimits,
+        memory: &Arc<Memory<R>>,
         load: L,
         loaded: SyncSender<Result<String>>,
     ) -> Result<Self>
     where
+        R::Answer: Clone,
         S: DeviceScorer<R>,
         L: FnOnce() -> Result<(String, S)> + Send + 'static,
     {
         let (messages, receiver) = sync_channel(limits.queue_submissions_max);
         let shared = Arc::new(Shared::default());
-        let for_thread = Arc::clone(&shared);
+        let (for_thread, memory) = (Arc::clone(&shared), Arc::clone(memory));
         let body = move || {
             // Counts for the calling thread too, so each device thread sets its own.
             tch::set_num_threads(i32::try_from(intra_op).unwrap_or(i32::MAX));
@@ -164,7 +180,7 @@ impl<R: Request> DeviceThread<R> {
                 Ok((model_id, scorer)) => {
                     // Nobody listens any more if the pool failed to start; the thread then finds itself closed.
                     let _ = loaded.send(Ok(model_id));
-                    run(scorer, receiver, &for_thread, limits.batch_texts);
+                    run(scorer, receiver, &for_thread, &memory, limits.batch_texts);
                 }
                 Err(error) => {
                     let _ = loaded.send(Err(error));

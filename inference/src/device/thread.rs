@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use contactflow_schemas::prediction::{Answer, Request};
+use contactflow_schemas::prediction::{Answer, KeyOf, Request};
 
 use crate::device::handle::{Mailbox, locked};
+use crate::device::memory::Memory;
 use crate::scorer::DeviceScorer;
 
 /// Requests of one handle on their way to the model.
@@ -78,10 +79,13 @@ pub(crate) fn run<R: Request>(
     scorer: impl DeviceScorer<R>,
     messages: Receiver<Message<R>>,
     shared: &Shared<R>,
+    memory: &Memory<R>,
     batch_texts: usize,
-) {
+) where
+    R::Answer: Clone,
+{
     // The scorer is not used again after a panic, so nothing can see it half changed.
-    let ended = catch_unwind(AssertUnwindSafe(|| serve(scorer, &messages, shared, batch_texts)));
+    let ended = catch_unwind(AssertUnwindSafe(|| serve(scorer, &messages, shared, memory, batch_texts)));
     let reason = match ended {
         Ok(()) => "the inference thread was closed".to_owned(),
         // The payload is not quoted: it may hold the text.
@@ -97,8 +101,11 @@ fn serve<R: Request>(
     mut scorer: impl DeviceScorer<R>,
     messages: &Receiver<Message<R>>,
     shared: &Shared<R>,
+    memory: &Memory<R>,
     batch_texts: usize,
-) {
+) where
+    R::Answer: Clone,
+{
     let mut backlog: VecDeque<Submission<R>> = VecDeque::new();
     while !shared.closing() {
         if backlog.is_empty() {
@@ -109,7 +116,7 @@ fn serve<R: Request>(
             }
         }
         gather(&mut backlog, messages, batch_texts);
-        answer(&mut scorer, &mut backlog, batch_texts);
+        answer(&mut scorer, memory, &mut backlog, batch_texts);
     }
 }
 
@@ -127,8 +134,14 @@ fn gather<R: Request>(backlog: &mut VecDeque<Submission<R>>, messages: &Receiver
     }
 }
 
-/// Scores the first `batch_texts` texts of the backlog together and delivers the answers to where they belong.
-fn answer<R: Request>(scorer: &mut impl DeviceScorer<R>, backlog: &mut VecDeque<Submission<R>>, batch_texts: usize) {
+/// Scores the first `batch_texts` texts of the backlog together, but for those that `memory` knows, and delivers the answers to
+/// where they belong.
+fn answer<R: Request<Answer: Clone>>(
+    scorer: &mut impl DeviceScorer<R>,
+    memory: &Memory<R>,
+    backlog: &mut VecDeque<Submission<R>>,
+    batch_texts: usize,
+) {
     let mut requests = Vec::new();
     let mut shares: Vec<(Arc<Mailbox<R::Answer>>, usize)> = Vec::new();
     while requests.len() < batch_texts
@@ -142,17 +155,20 @@ fn answer<R: Request>(scorer: &mut impl DeviceScorer<R>, backlog: &mut VecDeque<
             backlog.push_front(Submission { requests: rest, mailbox: submission.mailbox });
         }
     }
-    let mut predictions = scorer.score(&requests).into_iter();
-    let mut asked = requests.into_iter();
+    let keys: Vec<KeyOf<R>> = requests.iter().map(Request::key).collect();
+    let known = memory.recall(&keys);
+    let mut known_of_requests = known.iter();
+    requests.retain(|_| known_of_requests.next().is_some_and(Option::is_none));
+    let computed = if requests.is_empty() { Vec::new() } else { scorer.score(&requests) };
+    memory.keep(&computed);
+    let mut computed = computed.into_iter();
+    let mut answers = keys.into_iter().zip(known).map(|(key, known)| {
+        known.unwrap_or_else(|| match computed.next() {
+            Some(answer) if answer.key() == key => answer,
+            _ => R::Answer::failed(key, "the model gave no answer to this request".to_owned()),
+        })
+    });
     for (mailbox, count) in shares {
-        let answers = asked.by_ref().take(count).map(|request| match predictions.next() {
-            Some(prediction) if prediction.key() == request.key() => prediction,
-            _ => unanswered(&request),
-        });
-        mailbox.deliver(answers.collect());
+        mailbox.deliver(answers.by_ref().take(count).collect());
     }
-}
-
-fn unanswered<R: Request>(request: &R) -> R::Answer {
-    R::Answer::failed(request.key(), "the model gave no answer to this request".to_owned())
 }

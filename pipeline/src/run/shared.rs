@@ -16,7 +16,7 @@ use super::resume::{Again, Before, Resume};
 use super::sealing::Draft;
 use super::{JobError, Mode, RunSummary};
 use crate::ingest::FileAssignment;
-use crate::job::JobContext;
+use crate::job::{JobContext, ModelDevices};
 use crate::seal::Horizon;
 use crate::settings::JobSettings;
 use crate::sink::{CommitSummary, Committer, HandedOver, Inspection, Inspector, Objects, PartitionWriter};
@@ -317,6 +317,7 @@ impl Shared {
 
     /// Takes note of a commit that was made by another process.
     pub(super) fn committed(&self, as_of_ms: Option<TimeMs>) {
+        self.context.devices().for_each(ModelDevices::committed);
         let mut ledger = self.ledger();
         ledger.counted = self.context.ingest.progress.counted();
         let Target::Elsewhere(elsewhere) = &mut ledger.target else { return };
