@@ -19,7 +19,7 @@ pub(super) struct Linear {
 /// Whether oneDNN multiplies faster than LibTorch's default, MKL, on this machine's CPU. MKL does not use AVX-512 on
 /// processors of other makers (an AMD EPYC with it: 100 instead of 200 GFLOP/s). Elsewhere oneDNN, which here lays the
 /// weights out anew at every call, loses a sixth (one Sapphire Rapids core: 100 instead of 118 GFLOP/s; an AMD EPYC of
-/// AVX2: 70 instead of 84). Where there is no AVX-512, scoring has [`kernels`](super::kernels) of our own.
+/// AVX2: 70 instead of 84). Scoring in fp32 has [`kernels`](super::kernels) of our own; this is for training, mostly.
 fn prefers_one_dnn() -> bool {
     static PREFERS: LazyLock<bool> = LazyLock::new(|| {
         let intel = std::fs::read_to_string("/proc/cpuinfo").is_ok_and(|about| about.contains("GenuineIntel"));
