@@ -111,7 +111,7 @@ impl PackedWeight {
     }
 
     /// Writes `activation(input · weightᵀ + bias)` over `output`; both row-major and as wide as the weight is, with the
-    /// same number of rows; some tens of them at a time, so that they stay in a cache, are the fastest.
+    /// same number of rows; for how many at a time see [`Instructions::block_rows`].
     pub(super) fn multiply(&self, input: &[f32], output: &mut [f32], activation: Activation) {
         match self.instructions {
             Instructions::V3(simd) => {
