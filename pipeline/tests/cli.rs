@@ -74,6 +74,21 @@ fn a_job_without_input_or_output_is_a_usage_error() {
 }
 
 #[test]
+fn options_that_a_head_does_not_have_are_refused() {
+    let train = ["train", "--head", "satisfaction", "--input", "none.ndjson", "--output", "none.safetensors"];
+    for (option, value) in [
+        ("--class-weight-power", "1"),
+        ("--neural-rows", "9"),
+        ("--lexical-inverse-penalty", "1"),
+        ("--feature-cache", "none"),
+        ("--adapter-output", "none"),
+    ] {
+        let line = one_line(&[&train[..], &[option, value]].concat(), 2);
+        assert!(line.contains(option), "{line}");
+    }
+}
+
+#[test]
 fn help_has_examples() {
     for arguments in [&["--help"][..], &["run", "--help"]] {
         let output = contactflow(arguments);

@@ -2,6 +2,7 @@
 
 mod adapt;
 mod curve;
+mod progress;
 mod report;
 mod satisfaction;
 
@@ -10,12 +11,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
     AdapterSetting, CorrectionOptions, Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig,
-    Multilingual, Progress, TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
+    Multilingual, TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
 };
-use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CliError, say};
 pub(super) use adapt::{AdaptArgs, adapt};
+use progress::with_progress;
 
 /// Heads the program knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -210,10 +211,6 @@ fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
 
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
     let head = match args.head {
-        HeadArg::Satisfaction if args.adapter_output.is_some() => {
-            let reason = "the head of conversations learns no corrections of its encoder: leave --adapter-output out";
-            return Err(explain(InferenceError::Config(reason.to_owned())));
-        }
         HeadArg::Satisfaction => return satisfaction::train(args),
         text_head => head(text_head, &args.input)?,
     };
@@ -327,37 +324,4 @@ fn format(path: &Path) -> Result<Format, CliError> {
 fn write(path: &Path, contents: &str) -> Result<(), CliError> {
     std::fs::write(path, contents)
         .map_err(|source| CliError::failure(InferenceError::Write { path: path.to_owned(), source }))
-}
-
-fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> Result<T, InferenceError>) -> Result<T, CliError> {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {human_pos}/{human_len} {msg}") {
-        bar.set_style(style);
-    }
-    let result = work(&mut |progress| match progress {
-        Progress::Lexical => bar.set_message("the lexical branch is fitted"),
-        Progress::Baseline => bar.set_message("the bag-of-words baseline is fitted"),
-        Progress::Encoding { done, total } => {
-            bar.set_length(total as u64);
-            bar.set_position(done as u64);
-            bar.set_message("texts encoded");
-        }
-        Progress::Epoch { epochs_max, figures } => {
-            bar.set_length(u64::from(epochs_max));
-            bar.set_position(u64::from(figures.epoch));
-            let (loss, macro_f1) = (figures.training_loss, figures.validation_macro_f1);
-            bar.set_message(format!("epochs, loss {loss:.4}, validation macro-F1 {macro_f1:.4}"));
-            let validation_loss = figures.validation_loss;
-            tracing::info!(epoch = figures.epoch, training_loss = loss, validation_loss, macro_f1, "epoch finished");
-        }
-        Progress::NetworkEpoch { network, networks, epochs_max, figures } => {
-            bar.set_length(networks as u64 * u64::from(epochs_max));
-            bar.set_position(network as u64 * u64::from(epochs_max) + u64::from(figures.epoch));
-            let (loss, validation_loss) = (figures.training_loss, figures.validation_loss);
-            bar.set_message(format!("epochs, loss {loss:.4}, on the fold left out {validation_loss:.4}"));
-            tracing::info!(network, epoch = figures.epoch, training_loss = loss, validation_loss, "epoch finished");
-        }
-    });
-    bar.finish_and_clear();
-    result.map_err(explain)
 }

@@ -1,14 +1,33 @@
 //! `--head satisfaction`: the head of conversations.
 
 use contactflow_inference::{
-    Device, Language, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport, SatisfactionTrainReport,
-    evaluate_satisfaction, train_satisfaction,
+    Device, InferenceError, Language, SatisfactionEvaluateOptions, SatisfactionOptions, SatisfactionReport,
+    SatisfactionTrainReport, evaluate_satisfaction, train_satisfaction,
 };
 
-use super::{EvaluateArgs, Format, TrainArgs, curve, format, model, report, with_progress, write};
+use super::{EvaluateArgs, Format, TrainArgs, curve, explain, format, model, report, with_progress, write};
 use crate::cli::{CliError, say};
 
+/// Refuses what only heads of texts have: nothing that was asked for is passed over.
+fn check(args: &TrainArgs) -> Result<(), CliError> {
+    let given = [
+        ("--class-weight-power", args.class_weight_power.is_some()),
+        ("--neural-rows", args.neural_rows.is_some()),
+        ("--lexical-inverse-penalty", args.lexical_inverse_penalty.is_some()),
+        ("--feature-cache", args.feature_cache.is_some()),
+        ("--adapter-output", args.adapter_output.is_some()),
+    ];
+    match given.into_iter().find(|(_, is_given)| *is_given) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let reason = format!("the head of conversations is trained without {name}: leave it out");
+            Err(explain(InferenceError::Config(reason)))
+        }
+    }
+}
+
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
+    check(&args)?;
     let shipped = SatisfactionOptions::default();
     let options = SatisfactionOptions {
         model: model(args.encoder.as_deref(), args.adapter, Language::Zh),
