@@ -7,7 +7,8 @@ use contactflow_schemas::prediction::{Answer, KeyOf, Request};
 
 use crate::device::handle::locked;
 
-/// Answers that may not be durable yet. Nothing is kept before [`begin`](Self::begin).
+/// Answers that may not be durable yet; as many as come between three commits, of which the state's journal holds most too.
+/// Nothing is kept before [`begin`](Self::begin).
 pub(crate) struct Memory<R: Request>(Mutex<Option<Generations<R>>>);
 
 /// Those since the last commit, and those between it and the one before: what was given just before a commit may not be part
@@ -35,7 +36,7 @@ impl<R: Request> Memory<R> {
         locked(&self.0).get_or_insert_default();
     }
 
-    /// Forgets what was answered before the last call.
+    /// Forgets what was answered before the call before.
     pub(crate) fn committed(&self) {
         if let Some(generations) = locked(&self.0).as_mut() {
             generations.before = std::mem::take(&mut generations.current);

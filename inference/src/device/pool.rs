@@ -141,7 +141,8 @@ impl<R: Request> DevicePool<R> {
         self.memory.begin();
     }
 
-    /// What workers had taken from their handles before this call and the one before is stored, or soon of no use.
+    /// To be called after every commit. Forgets what was answered before the call before: it is stored by now, while a later
+    /// answer may have come too late for this commit.
     pub fn committed(&self) {
         self.memory.committed();
     }

@@ -3,14 +3,9 @@
 use pulp::NullaryFnOnce;
 use pulp::x86::V3;
 
-use super::lines::{Instructions, LINE, Line, Lines};
+use super::lines::{Instructions, LINE, Line, Lines, V3_TILE, V4_TILE};
 use super::pointwise::softmax;
 use super::product::{load, store_tile, tile, tile_rows};
-
-/// Rows of a tile with AVX2, one line wide: as for products.
-const V3_ROWS: usize = 6;
-/// Rows of a tile with AVX-512, one line wide, as heads are narrow: so many sums hide how long one takes.
-const V4_ROWS: usize = 8;
 
 /// Room that is used again from text to text.
 #[derive(Debug, Default)]
@@ -34,14 +29,31 @@ pub(super) fn attend(
     let common = instructions.common();
     match instructions {
         Instructions::V3(simd) => {
-            simd.vectorize(Attend::<_, V3_ROWS> { simd, common, query_key_value, context, hidden, heads, scratch });
+            simd.vectorize(Attend::<_, { V3_TILE.0 }> {
+                simd,
+                common,
+                query_key_value,
+                context,
+                hidden,
+                heads,
+                scratch,
+            });
         }
         Instructions::V4(simd) => {
-            simd.vectorize(Attend::<_, V4_ROWS> { simd, common, query_key_value, context, hidden, heads, scratch });
+            simd.vectorize(Attend::<_, { V4_TILE.0 }> {
+                simd,
+                common,
+                query_key_value,
+                context,
+                hidden,
+                heads,
+                scratch,
+            });
         }
     }
 }
 
+/// In tiles one line wide, as heads are narrow.
 struct Attend<'a, S, const ROWS: usize> {
     simd: S,
     common: V3,
