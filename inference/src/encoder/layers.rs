@@ -29,12 +29,12 @@ fn prefers_one_dnn() -> bool {
 }
 
 #[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx512() -> bool {
+fn has_avx512() -> bool {
     std::arch::is_x86_feature_detected!("avx512f")
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn has_avx512() -> bool {
+fn has_avx512() -> bool {
     false
 }
 

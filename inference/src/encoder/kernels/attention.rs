@@ -1,9 +1,6 @@
 //! Self-attention of one text.
 
-use pulp::NullaryFnOnce;
-use pulp::x86::V3;
-
-use super::lines::{Instructions, LINE, Line, Lines, V3_TILE, V4_TILE};
+use super::lines::{Instructions, LINE, Line, Lines, Work};
 use super::pointwise::softmax;
 use super::product::{load, store_tile, tile, tile_rows};
 
@@ -26,37 +23,11 @@ pub(super) fn attend(
     heads: usize,
     scratch: &mut AttentionScratch,
 ) {
-    let common = instructions.common();
-    match instructions {
-        Instructions::V3(simd) => {
-            simd.vectorize(Attend::<_, { V3_TILE.0 }> {
-                simd,
-                common,
-                query_key_value,
-                context,
-                hidden,
-                heads,
-                scratch,
-            });
-        }
-        Instructions::V4(simd) => {
-            simd.vectorize(Attend::<_, { V4_TILE.0 }> {
-                simd,
-                common,
-                query_key_value,
-                context,
-                hidden,
-                heads,
-                scratch,
-            });
-        }
-    }
+    instructions.run(Attend { query_key_value, context, hidden, heads, scratch });
 }
 
 /// In tiles one line wide, as heads are narrow.
-struct Attend<'a, S, const ROWS: usize> {
-    simd: S,
-    common: V3,
+struct Attend<'a> {
     query_key_value: &'a [f32],
     context: &'a mut [f32],
     hidden: usize,
@@ -64,19 +35,17 @@ struct Attend<'a, S, const ROWS: usize> {
     scratch: &'a mut AttentionScratch,
 }
 
-impl<S: Lines, const ROWS: usize> NullaryFnOnce for Attend<'_, S, ROWS> {
-    type Output = ();
-
+impl Work for Attend<'_> {
     #[inline(always)]
-    fn call(mut self) {
+    fn run<S: Lines, const ROWS: usize, const LINES: usize>(mut self, simd: S) {
         for head in 0..self.heads {
-            self.score(head);
-            self.weigh(head);
+            self.score::<S, ROWS>(simd, head);
+            self.weigh::<S, ROWS>(simd, head);
         }
     }
 }
 
-impl<S: Lines, const ROWS: usize> Attend<'_, S, ROWS> {
+impl Attend<'_> {
     #[inline(always)]
     fn length(&self) -> usize {
         self.context.len() / self.hidden
@@ -96,7 +65,7 @@ impl<S: Lines, const ROWS: usize> Attend<'_, S, ROWS> {
 
     /// The attention weights of a head, into the scratch.
     #[inline(always)]
-    fn score(&mut self, head: usize) {
+    fn score<S: Lines, const ROWS: usize>(&mut self, simd: S, head: usize) {
         let (length, stride, size) = (self.length(), self.stride(), self.hidden / self.heads);
         let scale = 1.0 / (size as f32).sqrt();
         let mut keys = std::mem::take(&mut self.scratch.keys);
@@ -115,21 +84,21 @@ impl<S: Lines, const ROWS: usize> Attend<'_, S, ROWS> {
             let count = ROWS.min(length - first);
             let queries = tile_rows::<ROWS>(&self.query_key_value[head * size..], 3 * self.hidden, first, count);
             for (panel, keys) in keys.chunks_exact(size).enumerate() {
-                let sums = tile(self.simd, queries, keys.as_chunks::<1>().0, [[self.simd.zero()]; ROWS]);
+                let sums = tile(simd, queries, keys.as_chunks::<1>().0, [[simd.zero()]; ROWS]);
                 let scores = &mut self.scratch.scores[first * stride + panel * LINE..];
-                store_tile(self.simd, scores, stride, (count, LINE), sums);
+                store_tile(simd, scores, stride, (count, LINE), sums);
             }
         }
         self.scratch.keys = keys;
         for row in self.scratch.scores.chunks_exact_mut(stride) {
             row[length..].fill(f32::NEG_INFINITY);
-            softmax(self.common, row);
+            softmax(simd.common(), row);
         }
     }
 
     /// The values of a head in the shares of the scratch, into the context.
     #[inline(always)]
-    fn weigh(&mut self, head: usize) {
+    fn weigh<S: Lines, const ROWS: usize>(&mut self, simd: S, head: usize) {
         let (length, stride, size) = (self.length(), self.stride(), self.hidden / self.heads);
         let mut values = std::mem::take(&mut self.scratch.values);
         values.clear();
@@ -144,9 +113,9 @@ impl<S: Lines, const ROWS: usize> Attend<'_, S, ROWS> {
             let shares = tile_rows::<ROWS>(&self.scratch.scores, stride, first, count);
             for (panel, values) in values.chunks_exact(length).enumerate() {
                 let columns = LINE.min(size - panel * LINE);
-                let sums = tile(self.simd, shares, values.as_chunks::<1>().0, [[self.simd.zero()]; ROWS]);
+                let sums = tile(simd, shares, values.as_chunks::<1>().0, [[simd.zero()]; ROWS]);
                 let place = first * self.hidden + head * size + panel * LINE;
-                store_tile(self.simd, &mut self.context[place..], self.hidden, (count, columns), sums);
+                store_tile(simd, &mut self.context[place..], self.hidden, (count, columns), sums);
             }
         }
         self.scratch.values = values;

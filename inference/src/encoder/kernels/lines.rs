@@ -4,7 +4,7 @@
 //! every result are too.
 
 use pulp::x86::{V3, V4};
-use pulp::{cast, f32x8, f32x16};
+use pulp::{NullaryFnOnce, cast, f32x8, f32x16};
 
 use super::pointwise::gelu;
 
@@ -12,7 +12,7 @@ use super::pointwise::gelu;
 pub(super) const LINE: usize = 16;
 
 /// Sixteen numbers in memory, a line of the cache.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 pub(super) struct Line(pub(super) [f32; LINE]);
 
@@ -66,6 +66,34 @@ impl Instructions {
             Self::V4(simd) => *simd,
         }
     }
+
+    /// Does `work` with these instructions.
+    pub(super) fn run(self, work: impl Work) {
+        match self {
+            Self::V3(simd) => simd.vectorize(Tiled::<_, _, { V3_TILE.0 }, { V3_TILE.1 }> { simd, work }),
+            Self::V4(simd) => simd.vectorize(Tiled::<_, _, { V4_TILE.0 }, { V4_TILE.1 }> { simd, work }),
+        }
+    }
+}
+
+/// What is done in tiles. Everything on the way from `run` to the arithmetic has to be inlined, to be compiled for the
+/// instructions.
+pub(super) trait Work {
+    fn run<S: Lines, const ROWS: usize, const LINES: usize>(self, simd: S);
+}
+
+struct Tiled<S, W, const ROWS: usize, const LINES: usize> {
+    simd: S,
+    work: W,
+}
+
+impl<S: Lines, W: Work, const ROWS: usize, const LINES: usize> NullaryFnOnce for Tiled<S, W, ROWS, LINES> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        self.work.run::<S, ROWS, LINES>(self.simd);
+    }
 }
 
 /// Arithmetic on lines.
@@ -75,6 +103,8 @@ pub(super) trait Lines: Copy {
     /// A number in every place of a register.
     type Splat: Copy;
 
+    /// The instructions that every set has.
+    fn common(self) -> V3;
     fn zero(self) -> Self::Registers;
     fn load(self, line: &[f32; LINE]) -> Self::Registers;
     fn numbers(self, registers: Self::Registers) -> [f32; LINE];
@@ -87,6 +117,11 @@ pub(super) trait Lines: Copy {
 impl Lines for V3 {
     type Registers = [f32x8; 2];
     type Splat = f32x8;
+
+    #[inline(always)]
+    fn common(self) -> V3 {
+        self
+    }
 
     #[inline(always)]
     fn zero(self) -> Self::Registers {
@@ -123,6 +158,11 @@ impl Lines for V3 {
 impl Lines for V4 {
     type Registers = f32x16;
     type Splat = f32x16;
+
+    #[inline(always)]
+    fn common(self) -> V3 {
+        *self
+    }
 
     #[inline(always)]
     fn zero(self) -> f32x16 {

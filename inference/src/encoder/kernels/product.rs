@@ -4,9 +4,7 @@
 //! inmost scheme of Goto and van de Geijn, "Anatomy of high-performance matrix multiplication" (2008). The weights never
 //! change, so they are laid out in the order of reading once and for all; rows are read where they are.
 
-use pulp::NullaryFnOnce;
-
-use super::lines::{Instructions, LINE, Line, Lines, V3_TILE, V4_TILE};
+use super::lines::{Instructions, LINE, Line, Lines, Work};
 
 /// Inner dimension that is run through at a time: so much of a panel fits the nearest caches.
 const DEPTH: usize = 384;
@@ -113,34 +111,20 @@ impl PackedWeight {
     /// Writes `activation(input · weightᵀ + bias)` over `output`; both row-major and as wide as the weight is, with the
     /// same number of rows; for how many at a time see [`Instructions::block_rows`].
     pub(super) fn multiply(&self, input: &[f32], output: &mut [f32], activation: Activation) {
-        match self.instructions {
-            Instructions::V3(simd) => {
-                let work =
-                    Multiply::<_, { V3_TILE.0 }, { V3_TILE.1 }> { weight: self, simd, input, output, activation };
-                simd.vectorize(work);
-            }
-            Instructions::V4(simd) => {
-                let work =
-                    Multiply::<_, { V4_TILE.0 }, { V4_TILE.1 }> { weight: self, simd, input, output, activation };
-                simd.vectorize(work);
-            }
-        }
+        self.instructions.run(Multiply { weight: self, input, output, activation });
     }
 }
 
-struct Multiply<'a, S, const ROWS: usize, const LINES: usize> {
+struct Multiply<'a> {
     weight: &'a PackedWeight,
-    simd: S,
     input: &'a [f32],
     output: &'a mut [f32],
     activation: Activation,
 }
 
-impl<S: Lines, const ROWS: usize, const LINES: usize> NullaryFnOnce for Multiply<'_, S, ROWS, LINES> {
-    type Output = ();
-
+impl Work for Multiply<'_> {
     #[inline(always)]
-    fn call(mut self) {
+    fn run<S: Lines, const ROWS: usize, const LINES: usize>(mut self, simd: S) {
         let PackedWeight { input_size, lines, bias, .. } = self.weight;
         let mut laid_out = lines.as_chunks::<LINES>().0;
         let bias = bias.as_chunks::<LINES>().0;
@@ -149,17 +133,23 @@ impl<S: Lines, const ROWS: usize, const LINES: usize> NullaryFnOnce for Multiply
             let (part, rest) = laid_out.split_at(bias.len() * places);
             laid_out = rest;
             for (index, panel) in part.chunks_exact(places).enumerate() {
-                self.panel(depth, index, panel, &bias[index]);
+                self.panel::<S, ROWS, LINES>(simd, (depth, index), panel, &bias[index]);
             }
         }
     }
 }
 
-impl<S: Lines, const ROWS: usize, const LINES: usize> Multiply<'_, S, ROWS, LINES> {
+impl Multiply<'_> {
     /// Adds what the inner dimension from `depth` on, in `panel`, brings to the columns of the panel `index`.
     #[inline(always)]
-    fn panel(&mut self, depth: usize, index: usize, panel: &[[Line; LINES]], bias: &[Line; LINES]) {
-        let (simd, depth_max, width) = (self.simd, self.weight.input_size, self.weight.output_size);
+    fn panel<S: Lines, const ROWS: usize, const LINES: usize>(
+        &mut self,
+        simd: S,
+        (depth, index): (usize, usize),
+        panel: &[[Line; LINES]],
+        bias: &[Line; LINES],
+    ) {
+        let (depth_max, width) = (self.weight.input_size, self.weight.output_size);
         let act = depth + panel.len() == depth_max && self.activation == Activation::Gelu;
         let column = index * LINES * LINE;
         let columns = (LINES * LINE).min(width - column);

@@ -23,12 +23,7 @@ pub(in crate::encoder) struct Kernels {
 impl Kernels {
     /// Those for an encoder on `device` that computes in `kind`, where they can do it.
     pub(in crate::encoder) fn preferred(device: Device, kind: Kind) -> Option<Self> {
-        if device == Device::Cpu && kind == Kind::Float { Self::possible() } else { None }
-    }
-
-    /// Where the processor has the instructions.
-    pub(in crate::encoder) fn possible() -> Option<Self> {
-        Some(Self::with(Instructions::of_processor()?))
+        if device == Device::Cpu && kind == Kind::Float { Instructions::of_processor().map(Self::with) } else { None }
     }
 
     pub(super) fn with(instructions: Instructions) -> Self {
