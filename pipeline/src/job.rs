@@ -96,7 +96,8 @@ pub struct ModelDevices {
 }
 
 impl ModelDevices {
-    fn remember(&self) {
+    /// Has what the models answer kept until a commit has it.
+    pub fn remember(&self) {
         self.texts.remember();
         self.judges.iter().for_each(|judges| judges.remember());
     }
@@ -150,12 +151,8 @@ impl JobContext {
         [&self.model, &self.candidate].map(|scoring| scoring.with_quality)
     }
 
-    /// The same with something sealed. A round that opens it is broken off and begins again, so the models' answers are kept
-    /// until a commit has them: no text is computed twice for it.
+    /// The same with something sealed.
     pub fn with_sealed(mut self, sealed: Sealed) -> Self {
-        if sealed.horizon.is_some() {
-            self.devices().for_each(ModelDevices::remember);
-        }
         self.ingest.sealed = sealed.clone();
         Self { sealed, ..self }
     }

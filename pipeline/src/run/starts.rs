@@ -12,7 +12,7 @@ use super::commits::published_settings;
 use super::resume::{Again, Before, Resume};
 use super::shared::{Shared, Stop, Target};
 use super::{JobError, Mode, RunSummary, start_workers};
-use crate::job::JobContext;
+use crate::job::{JobContext, ModelDevices};
 use crate::seal::Sealed;
 use crate::settings::JobSettings;
 use crate::sink::Committer;
@@ -50,6 +50,10 @@ impl<'a> Run<'a> {
         connections: Option<Connections>,
     ) -> Result<Ended, JobError> {
         let context = JobContext { backlog: Backlog::default(), ..self.context.clone() }.with_sealed(sealed);
+        if context.sealed.horizon.is_some() {
+            // A round that opens a seal is broken off and begins again: no text is to be computed twice for it.
+            context.devices().for_each(ModelDevices::remember);
+        }
         let before = std::mem::take(&mut self.before);
         let shared = Shared::new(self.settings, self.mode, context, target, resume, before, self.stop.clone());
         let shared = Arc::new(shared.connected(connections));
