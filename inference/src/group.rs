@@ -1,7 +1,8 @@
 //! An encoder with its heads: one pass of the encoder serves all of them.
 
 use contactflow_schemas::prediction::{
-    Emotion, EmotionLabel, Highlight, IntentScore, Offensive, Sentiment, SentimentLabel, TextScores, TurnVector,
+    Emotion, EmotionLabel, Highlight, IntentScore, Offensive, Sentiment, SentimentLabel, TextHead, TextScores,
+    TurnVector,
 };
 use contactflow_schemas::symbol::Symbol;
 use tch::{Device, Tensor, no_grad};
@@ -10,7 +11,7 @@ use crate::batching::{BatchInput, BatchShape};
 use crate::config::ModelConfig;
 use crate::conversation::ConversationHead;
 use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadAnswer, HeadName};
+use crate::head::{Head, HeadAnswer};
 use crate::highlights::highlights;
 use crate::language::Language;
 use crate::quantise::{quantise, quantise_all};
@@ -92,7 +93,7 @@ impl ModelGroup {
     fn new(
         language: Language,
         text_encoder: TextEncoder,
-        heads: Vec<(HeadName, Head)>,
+        heads: Vec<(TextHead, Head)>,
         conversation: Option<ConversationHead>,
     ) -> Result<Self> {
         let of_texts = heads.iter().flat_map(|(_, head)| &head.metadata().encoder_layers);
@@ -105,10 +106,10 @@ impl ModelGroup {
             slots.push((name, Slot::new(head, &layers, text_encoder.encoder.device())?));
         }
         let mut take = |name| Some(slots.swap_remove(slots.iter().position(|(other, _)| *other == name)?).1);
-        let Some(sentiment) = take(HeadName::Sentiment) else {
+        let Some(sentiment) = take(TextHead::Sentiment) else {
             return Err(InferenceError::Config(format!("there is no sentiment head for {}", language.as_str())));
         };
-        let (emotion, offensive, intent) = (take(HeadName::Emotion), take(HeadName::Offensive), take(HeadName::Intent));
+        let (emotion, offensive, intent) = (take(TextHead::Emotion), take(TextHead::Offensive), take(TextHead::Intent));
         let labels = intent.iter().flat_map(|slot| &slot.head.metadata().labels);
         let intents = labels.map(|label| Symbol::new(label)).collect();
         let device = text_encoder.encoder.device();
@@ -234,8 +235,8 @@ fn select(states: &Tensor, indices: Option<&Tensor>) -> Result<Tensor> {
 }
 
 /// The heads in files and the built-in ones that fit the encoder.
-fn heads(config: &ModelConfig, language: Language, encoder: &str, device: Device) -> Result<Vec<(HeadName, Head)>> {
-    let mut heads: Vec<(HeadName, Head)> = Vec::new();
+fn heads(config: &ModelConfig, language: Language, encoder: &str, device: Device) -> Result<Vec<(TextHead, Head)>> {
+    let mut heads: Vec<(TextHead, Head)> = Vec::new();
     for path in config.head_files(language) {
         let head = Head::load(path, device)?;
         head.check_encoder(encoder)?;
@@ -245,14 +246,14 @@ fn heads(config: &ModelConfig, language: Language, encoder: &str, device: Device
         }
         heads.push((name, head));
     }
-    for name in HeadName::ALL {
+    for name in TextHead::ALL {
         if heads.iter().any(|(other, _)| *other == name) {
             continue;
         }
         let Some(head) = Head::built_in(name, language, device)? else { continue };
         match head.check_encoder(encoder) {
             Ok(()) => heads.push((head.name()?, head)),
-            Err(error) if name == HeadName::Sentiment => return Err(error),
+            Err(error) if name == TextHead::Sentiment => return Err(error),
             Err(_) => tracing::info!(head = name.as_str(), "the built-in head is for another encoder and stays out"),
         }
     }

@@ -29,7 +29,7 @@ pub use conversation::{ConversationHead, ConversationHeadMetadata, ConversationS
 pub use device::{DeviceHandle, DevicePool, Placement, PoolLimits};
 pub use encoder::{Encoder, EncoderConfig};
 pub use error::{InferenceError, Result};
-pub use head::{Head, HeadMetadata, HeadName};
+pub use head::{Head, HeadMetadata};
 pub use language::Language;
 pub use lexical::{LexicalMetadata, NgramSpec};
 pub use pooling::EncoderOutput;

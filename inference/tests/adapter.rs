@@ -8,10 +8,10 @@ mod tiny_model;
 use std::path::Path;
 
 use contactflow_inference::{
-    AdaptOptions, Adapter, AdapterSetting, CorrectionOptions, Device, HeadName, InferenceError, Language, ModelConfig,
-    Progress, Scorer, TrainOptions, Trained, adapt_rows, train_rows,
+    AdaptOptions, Adapter, AdapterSetting, CorrectionOptions, Device, InferenceError, Language, ModelConfig, Progress,
+    Scorer, TrainOptions, Trained, adapt_rows, train_rows,
 };
-use contactflow_schemas::prediction::{Outcome, SentimentLabel};
+use contactflow_schemas::prediction::{Outcome, SentimentLabel, TextHead};
 use tiny_model::{Defects, labelled, request, train_options};
 
 fn options(folder: &Path) -> AdaptOptions {
@@ -30,7 +30,7 @@ fn options(folder: &Path) -> AdaptOptions {
 fn adapt(options: &AdaptOptions, progress: &mut dyn FnMut(Progress)) -> (Vec<u8>, contactflow_inference::AdaptReport) {
     // LibTorch's threads wait for each other actively: on a busy machine several are far slower than one.
     tch::set_num_threads(1);
-    adapt_rows(vec![(HeadName::Sentiment, labelled())], options, Device::Cpu, progress).expect("adapts")
+    adapt_rows(vec![(TextHead::Sentiment, labelled())], options, Device::Cpu, progress).expect("adapts")
 }
 
 #[test]

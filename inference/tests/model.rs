@@ -9,11 +9,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use contactflow_inference::{
-    Device, DevicePool, Encoder, EvaluateOptions, HeadName, InferenceError, LabelledText, Language, ModelConfig,
-    Placement, PoolLimits, Precision, Progress, Scorer, TrainOptions, TrainReport, Trained, evaluate, train,
-    train_rows,
+    Device, DevicePool, Encoder, EvaluateOptions, InferenceError, LabelledText, Language, ModelConfig, Placement,
+    PoolLimits, Precision, Progress, Scorer, TrainOptions, TrainReport, Trained, evaluate, train, train_rows,
 };
-use contactflow_schemas::prediction::{Outcome, SentimentLabel};
+use contactflow_schemas::prediction::{Outcome, SentimentLabel, TextHead};
 use tch::{Kind, Tensor};
 use tempfile::TempDir;
 use tiny_model::{Defects, labelled, request, train_options};
@@ -151,7 +150,7 @@ fn training_learns_repeats_itself_and_survives_the_round_trip_through_files() {
     let model = ModelConfig { head_files: vec![head], ..options.model };
     let evaluated = EvaluateOptions {
         model: model.clone(),
-        head: HeadName::Sentiment,
+        head: TextHead::Sentiment,
         head_file: model.head_files.first().cloned(),
         inputs: vec![labels],
         language: Some(Language::En),
@@ -216,13 +215,13 @@ fn several_heads_share_a_pass_and_each_says_what_it_says_alone() {
     let folder = folder(Defects::default());
     let options = train_options(folder.path());
     let tasks = [
-        (HeadName::Sentiment, vec![1, 2], labelled()),
-        (HeadName::Offensive, vec![2], relabelled(["offensive", "not-offensive", "not-offensive"])),
-        (HeadName::Intent, vec![0, 1], relabelled(["complaint", "colour", "praise"])),
+        (TextHead::Sentiment, vec![1, 2], labelled()),
+        (TextHead::Offensive, vec![2], relabelled(["offensive", "not-offensive", "not-offensive"])),
+        (TextHead::Intent, vec![0, 1], relabelled(["complaint", "colour", "praise"])),
     ];
     let mut files = Vec::new();
     for (head, encoder_layers, rows) in tasks {
-        let choose_thresholds = head == HeadName::Offensive;
+        let choose_thresholds = head == TextHead::Offensive;
         let options = TrainOptions { head, encoder_layers, choose_thresholds, epochs_max: 8, ..options.clone() };
         tch::set_num_threads(1);
         let Trained { head: bytes, report, .. } = train_rows(rows, &options, Device::Cpu, &mut |_| ()).expect("trains");

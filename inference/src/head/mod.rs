@@ -12,7 +12,7 @@ use std::path::Path;
 
 use tch::{Device, Tensor};
 
-pub use built_in::HeadName;
+pub(crate) use built_in::accepts;
 pub use metadata::HeadMetadata;
 pub(crate) use metadata::decide;
 

@@ -1,10 +1,11 @@
 use super::recurrent::reverse_rows;
 use super::*;
 use crate::language::Language;
+use contactflow_schemas::prediction::TextHead;
 use tch::Kind;
 
 fn built_in() -> Head {
-    Head::built_in(HeadName::Sentiment, Language::En, Device::Cpu).expect("loads").expect("there is one")
+    Head::built_in(TextHead::Sentiment, Language::En, Device::Cpu).expect("loads").expect("there is one")
 }
 
 fn states(head: &Head, length: i64) -> Tensor {

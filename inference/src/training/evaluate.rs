@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use contactflow_schemas::prediction::TextHead;
 use tch::{Device, no_grad};
 
 use crate::config::ModelConfig;
 use crate::error::{InferenceError, Result};
-use crate::head::{Head, HeadAnswer, HeadName};
+use crate::head::{Head, HeadAnswer};
 use crate::language::Language;
 use crate::scorer::head_model_id;
 use crate::text_encoder::{TextEncoder, rows};
@@ -23,7 +24,7 @@ pub struct EvaluateOptions {
     /// The encoders; head files in it are not used.
     pub model: ModelConfig,
     /// Which head.
-    pub head: HeadName,
+    pub head: TextHead,
     /// Its file; the built-in one if absent.
     pub head_file: Option<PathBuf>,
     /// Labelled files, see [`read_labelled`]; repeated texts all count.

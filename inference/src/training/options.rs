@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use contactflow_schemas::prediction::TextHead;
+
 use crate::config::ModelConfig;
 use crate::error::{InferenceError, Result};
-use crate::head::HeadName;
 use crate::language::Language;
 use crate::lexical::NgramSpec;
 
@@ -14,7 +15,7 @@ pub struct TrainOptions {
     /// The encoders (frozen), the token limit and the batch size of encoding; head files are not used.
     pub model: ModelConfig,
     /// Which head: decides the labels that rows may have.
-    pub head: HeadName,
+    pub head: TextHead,
     /// Whose encoder the head is for; rows in other languages are left out.
     pub language: Language,
     /// Labelled files, see [`read_labelled`](crate::read_labelled). A text that repeats an earlier one is dropped.
@@ -109,13 +110,13 @@ pub struct LexicalOptions {
 
 impl Default for LexicalOptions {
     fn default() -> Self {
-        Self::shipped(HeadName::Sentiment, Language::En)
+        Self::shipped(TextHead::Sentiment, Language::En)
     }
 }
 
 impl LexicalOptions {
     /// Those of the built-in head.
-    pub fn shipped(head: HeadName, language: Language) -> Self {
+    pub fn shipped(head: TextHead, language: Language) -> Self {
         let english = NgramSpec { words_max: 2, chars_min: 2, chars_max: 5 };
         // Chinese has no spaces: characters and sequences of two and three stand for words.
         let chinese = NgramSpec { words_max: 0, chars_min: 1, chars_max: 3 };
@@ -124,21 +125,21 @@ impl LexicalOptions {
             Language::Zh => (chinese, 3),
         };
         // With 77 labels every feature costs 154 bytes.
-        let features_max = if head == HeadName::Intent { 16_000 } else { 150_000 };
-        let inverse_penalty = if head == HeadName::Intent { 30.0 } else { 10.0 };
+        let features_max = if head == TextHead::Intent { 16_000 } else { 150_000 };
+        let inverse_penalty = if head == TextHead::Intent { 30.0 } else { 10.0 };
         Self { ngrams, documents_min, features_max, inverse_penalty }
     }
 }
 
 impl Default for TrainOptions {
     fn default() -> Self {
-        Self::shipped(HeadName::Sentiment, Language::En)
+        Self::shipped(TextHead::Sentiment, Language::En)
     }
 }
 
 impl TrainOptions {
     /// Those of the built-in head `head` for `language`; inputs and output are left to fill in.
-    pub fn shipped(head: HeadName, language: Language) -> Self {
+    pub fn shipped(head: TextHead, language: Language) -> Self {
         let lexical = LexicalOptions::shipped(head, language);
         let common = Self {
             model: ModelConfig::default(),
@@ -162,14 +163,14 @@ impl TrainOptions {
             lstm_hidden_size: 96,
             neural_rows_max: usize::MAX,
             lexical: Some(lexical),
-            choose_thresholds: head == HeadName::Offensive,
+            choose_thresholds: head == TextHead::Offensive,
             corrections: None,
         };
         match (head, language) {
-            (HeadName::Intent, _) => Self { epochs_max: 12, learning_rate: 2e-3, ..common },
-            (HeadName::Offensive, _) => Self { epochs_max: 5, ..common },
+            (TextHead::Intent, _) => Self { epochs_max: 12, learning_rate: 2e-3, ..common },
+            (TextHead::Offensive, _) => Self { epochs_max: 5, ..common },
             // Two layers from the middle of twelve: more would not fit in memory for all rows.
-            (HeadName::Sentiment, Language::Zh) => Self { encoder_layers: vec![6, 9], epochs_max: 5, ..common },
+            (TextHead::Sentiment, Language::Zh) => Self { encoder_layers: vec![6, 9], epochs_max: 5, ..common },
             _ => common,
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use contactflow_schemas::prediction::TextHead;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -12,7 +13,7 @@ use tch::Device;
 
 use crate::adapter::{Adapter, AdapterMetadata};
 use crate::error::{InferenceError, Result, write_whole};
-use crate::head::{Head, HeadMetadata, HeadName, mix};
+use crate::head::{Head, HeadMetadata, accepts, mix};
 use crate::lexical::LexicalBranch;
 use crate::quantise::softmax;
 use crate::scorer::head_model_id;
@@ -293,7 +294,7 @@ impl Task {
 }
 
 /// Labels in the order of the logits: those the head may have, as far as the rows have them, or else all that the rows have.
-fn labels(rows: &[LabelledText], head: HeadName) -> Result<Vec<String>> {
+fn labels(rows: &[LabelledText], head: TextHead) -> Result<Vec<String>> {
     let found: BTreeSet<&str> = rows.iter().map(|row| row.label.as_str()).collect();
     let Some(known) = head.labels() else { return Ok(found.into_iter().map(str::to_owned).collect()) };
     if let Some(unknown) = found.iter().find(|label| !known.contains(label)) {
@@ -301,7 +302,7 @@ fn labels(rows: &[LabelledText], head: HeadName) -> Result<Vec<String>> {
     }
     let labels: Vec<String> =
         known.iter().filter(|label| found.contains(*label)).map(|label| (*label).to_owned()).collect();
-    if labels.len() >= 2 && !head.accepts(&labels) {
+    if labels.len() >= 2 && !accepts(head, &labels) {
         let (found, known) = (labels.join(", "), known.join(", "));
         return Err(InferenceError::Labels(format!("the rows have the labels {found} only; the head needs {known}")));
     }

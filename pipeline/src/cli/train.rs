@@ -10,9 +10,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
-    AdapterSetting, CorrectionOptions, Device, EvaluateOptions, HeadName, InferenceError, Language, ModelConfig,
-    Multilingual, TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
+    AdapterSetting, CorrectionOptions, Device, EvaluateOptions, InferenceError, Language, ModelConfig, Multilingual,
+    TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
 };
+use contactflow_schemas::prediction::TextHead;
 
 use super::{CliError, say};
 pub(super) use adapt::{AdaptArgs, adapt};
@@ -191,18 +192,18 @@ fn explain(error: InferenceError) -> CliError {
 }
 
 /// The head an argument means; `tone` is two of them, told apart by the labels in the first file.
-fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<HeadName, CliError> {
+fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<TextHead, CliError> {
     match argument {
-        HeadArg::Sentiment => Ok(HeadName::Sentiment),
-        HeadArg::Emotion => Ok(HeadName::Emotion),
-        HeadArg::Offensive => Ok(HeadName::Offensive),
-        HeadArg::Intent => Ok(HeadName::Intent),
+        HeadArg::Sentiment => Ok(TextHead::Sentiment),
+        HeadArg::Emotion => Ok(TextHead::Emotion),
+        HeadArg::Offensive => Ok(TextHead::Offensive),
+        HeadArg::Intent => Ok(TextHead::Intent),
         HeadArg::Satisfaction => Err(explain(InferenceError::Config("satisfaction is no head of texts".to_owned()))),
         HeadArg::Tone => {
             let rows = inputs.first().map_or_else(|| Ok(Vec::new()), |path| read_labelled(path)).map_err(explain)?;
             let label = rows.first().map(|row| row.label.as_str()).unwrap_or_default();
-            let knows = |head: &HeadName| head.labels().is_some_and(|labels| labels.contains(&label));
-            [HeadName::Emotion, HeadName::Offensive].into_iter().find(knows).ok_or_else(|| {
+            let knows = |head: &TextHead| head.labels().is_some_and(|labels| labels.contains(&label));
+            [TextHead::Emotion, TextHead::Offensive].into_iter().find(knows).ok_or_else(|| {
                 explain(InferenceError::Labels(format!("label `{label}` belongs to neither emotion nor offensive")))
             })
         }

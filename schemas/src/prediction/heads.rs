@@ -157,16 +157,17 @@ pub struct IntentScore {
     pub probability: i32,
 }
 
-/// A head that gives a text one of several classes.
+/// What a head tells of a text: one of several classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TextHead {
-    /// Negative, neutral or positive.
+    /// How content the writer is: negative, neutral, positive (Chinese: negative, positive).
     Sentiment,
     /// Anger, joy, optimism or sadness.
     Emotion,
-    /// Offensive or not.
+    /// Whether the text is rude or abusive.
     Offensive,
-    /// What the text is about.
+    /// What the writer wants; the labels are the training data's.
     Intent,
 }
 
@@ -174,7 +175,7 @@ impl TextHead {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Sentiment, Self::Emotion, Self::Offensive, Self::Intent];
 
-    /// The name used in tables and label events.
+    /// The name used in tables, label events, head files and on the command line.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Sentiment => "sentiment",
@@ -190,6 +191,16 @@ impl TextHead {
             return Some(Self::Emotion);
         }
         Self::ALL.into_iter().find(|head| head.as_str() == name)
+    }
+
+    /// The classes it may have, in the order of its logits; `None` if they are the training data's.
+    pub fn labels(self) -> Option<Vec<&'static str>> {
+        match self {
+            Self::Sentiment => Some(SentimentLabel::ALL.map(SentimentLabel::as_str).to_vec()),
+            Self::Emotion => Some(EmotionLabel::ALL.map(EmotionLabel::as_str).to_vec()),
+            Self::Offensive => Some(vec![NOT_OFFENSIVE, OFFENSIVE]),
+            Self::Intent => None,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The optimisation of an adapter: epochs of AdamW over batches of one task each, all tasks shuffled together.
 
+use contactflow_schemas::prediction::TextHead;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -8,7 +9,7 @@ use tch::{Device, Kind, Reduction, Tensor, no_grad};
 use crate::adapter::AdapterMetadata;
 use crate::encoder::Encoder;
 use crate::error::{InferenceError, Result};
-use crate::head::{HeadName, Pooled, mixed};
+use crate::head::{Pooled, mixed};
 use crate::quantise::softmax;
 use crate::text_encoder::rows;
 use crate::training::adapt::AdaptOptions;
@@ -27,7 +28,7 @@ const VALIDATION_BATCH: usize = 64;
 
 /// A task and the states of its texts after the frozen layers.
 pub(crate) struct TaskData {
-    pub(crate) head: HeadName,
+    pub(crate) head: TextHead,
     pub(crate) task: Task,
     pub(crate) features: Features,
 }

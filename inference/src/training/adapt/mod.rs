@@ -9,6 +9,7 @@ mod fit;
 
 use std::path::{Path, PathBuf};
 
+use contactflow_schemas::prediction::TextHead;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tch::Device;
@@ -16,7 +17,6 @@ use tch::Device;
 use crate::adapter::{Adapter, AdapterMetadata};
 use crate::config::{AdapterSetting, ModelConfig};
 use crate::error::{InferenceError, Result, write_whole};
-use crate::head::HeadName;
 use crate::language::Language;
 use crate::text_encoder::TextEncoder;
 use crate::training::features::Features;
@@ -35,7 +35,7 @@ pub struct AdaptOptions {
     /// Whose encoder.
     pub language: Language,
     /// The heads to serve and their labelled files, see [`read_labelled`].
-    pub tasks: Vec<(HeadName, PathBuf)>,
+    pub tasks: Vec<(TextHead, PathBuf)>,
     /// Where the adapter goes; nothing is written if absent.
     pub output: Option<PathBuf>,
     /// Where the state of training is kept after every epoch, and taken up from; removed at the end.
@@ -77,7 +77,7 @@ impl Default for AdaptOptions {
 impl AdaptOptions {
     /// Usual ones for the encoder of `language`; tasks and output are left to fill in.
     pub fn shipped(language: Language) -> Self {
-        let heads = TrainOptions::shipped(HeadName::Sentiment, language);
+        let heads = TrainOptions::shipped(TextHead::Sentiment, language);
         Self {
             model: ModelConfig::default(),
             language,
@@ -140,7 +140,7 @@ pub struct AdaptReport {
 /// # Errors
 /// Unreadable or malformed files, unknown labels, an empty part of the split, impossible options, LibTorch's errors.
 pub fn adapt(options: &AdaptOptions, device: Device, progress: &mut dyn FnMut(Progress)) -> Result<AdaptReport> {
-    let read = |(head, path): &(HeadName, PathBuf)| Ok((*head, read_labelled(path)?));
+    let read = |(head, path): &(TextHead, PathBuf)| Ok((*head, read_labelled(path)?));
     let rows = options.tasks.iter().map(read).collect::<Result<Vec<_>>>()?;
     let (bytes, report) = adapt_rows(rows, options, device, progress)?;
     if let Some(path) = &options.output {
@@ -158,7 +158,7 @@ pub fn adapt(options: &AdaptOptions, device: Device, progress: &mut dyn FnMut(Pr
 /// # Errors
 /// As [`adapt`].
 pub fn adapt_rows(
-    rows: Vec<(HeadName, Vec<LabelledText>)>,
+    rows: Vec<(TextHead, Vec<LabelledText>)>,
     options: &AdaptOptions,
     device: Device,
     progress: &mut dyn FnMut(Progress),

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use contactflow_inference::{AdaptOptions, AdaptReport, ClassificationReport, Device, HeadName, adapt as learn};
+use contactflow_inference::{AdaptOptions, AdaptReport, ClassificationReport, Device, adapt as learn};
+use contactflow_schemas::prediction::TextHead;
 
 use super::{Format, LanguageArg, curve, format, model, report, with_progress, write};
 use crate::cli::{CliError, say};
@@ -19,7 +20,7 @@ Example:
 pub(in crate::cli) struct AdaptArgs {
     /// A head to serve and its labelled texts (may be repeated)
     #[arg(long, required = true, value_name = "HEAD=FILE", value_parser = task)]
-    task: Vec<(HeadName, PathBuf)>,
+    task: Vec<(TextHead, PathBuf)>,
     /// Whose encoder
     #[arg(long, value_enum, default_value = "en")]
     language: LanguageArg,
@@ -55,10 +56,10 @@ pub(in crate::cli) struct AdaptArgs {
     json: bool,
 }
 
-fn task(argument: &str) -> Result<(HeadName, PathBuf), String> {
+fn task(argument: &str) -> Result<(TextHead, PathBuf), String> {
     let (name, file) = argument.split_once('=').ok_or("it has the form HEAD=FILE")?;
-    let known = HeadName::ALL.map(HeadName::as_str).join(", ");
-    let head = HeadName::ALL.into_iter().find(|head| head.as_str() == name);
+    let known = TextHead::ALL.map(TextHead::as_str).join(", ");
+    let head = TextHead::ALL.into_iter().find(|head| head.as_str() == name);
     Ok((head.ok_or_else(|| format!("`{name}` is none of the heads {known}"))?, file.into()))
 }
 
