@@ -78,6 +78,9 @@ fn options_that_a_head_does_not_have_are_refused() {
     let train = ["train", "--head", "satisfaction", "--input", "none.ndjson", "--output", "none.safetensors"];
     for (option, value) in [
         ("--class-weight-power", "1"),
+        ("--lexical-class-weight-power", "1"),
+        ("--folds", "3"),
+        ("--running-mean", "0.9"),
         ("--neural-rows", "9"),
         ("--lexical-inverse-penalty", "1"),
         ("--feature-cache", "none"),

@@ -29,19 +29,21 @@ pub(crate) struct Progressed {
     pub(crate) curve_bits: Vec<[u64; 3]>,
 }
 
-/// Parameters, moments and best parameters, in the order of the head's parameters.
+/// Parameters, moments of their gradients, running means and best values of them, all in the order of the head's parameters.
 pub(crate) struct Tensors {
     pub(crate) parameters: Vec<Tensor>,
     pub(crate) means: Vec<Tensor>,
     pub(crate) squares: Vec<Tensor>,
+    /// The parameters themselves where no running means are taken.
+    pub(crate) running: Vec<Tensor>,
     pub(crate) best: Vec<Tensor>,
 }
 
-const KINDS: [&str; 4] = ["parameter", "mean", "square", "best"];
+const KINDS: [&str; 5] = ["parameter", "mean", "square", "running", "best"];
 
 /// Writes a checkpoint in place of the one before.
 pub(crate) fn save(path: &Path, progressed: &Progressed, tensors: &Tensors) -> Result<()> {
-    let lists = [&tensors.parameters, &tensors.means, &tensors.squares, &tensors.best];
+    let lists = [&tensors.parameters, &tensors.means, &tensors.squares, &tensors.running, &tensors.best];
     let mut stored = Vec::new();
     for (kind, list) in KINDS.iter().zip(lists) {
         for (index, tensor) in list.iter().enumerate() {
@@ -71,8 +73,8 @@ pub(crate) fn load(
         let tensor = |(index, shape): (usize, &Vec<i64>)| file.tensor(&[&format!("{kind}.{index}")], shape, device);
         shapes.iter().enumerate().map(tensor).collect::<Result<Vec<Tensor>>>()
     };
-    let [parameters, means, squares, best] = KINDS.map(list);
-    let tensors = Tensors { parameters: parameters?, means: means?, squares: squares?, best: best? };
+    let [parameters, means, squares, running, best] = KINDS.map(list);
+    let tensors = Tensors { parameters: parameters?, means: means?, squares: squares?, running: running?, best: best? };
     Ok(Some((progressed, tensors)))
 }
 

@@ -8,7 +8,7 @@ use crate::adapter::{AdapterMetadata, layers};
 use crate::encoder::Encoder;
 use crate::error::Result;
 use crate::training::adamw::AdamW;
-use crate::training::fit::{GRADIENT_NORM_MAX, dropout, shallow};
+use crate::training::descent::{GRADIENT_NORM_MAX, dropout, shallow};
 
 /// Parameters with their optimiser.
 pub(crate) struct Learnt {

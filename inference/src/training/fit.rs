@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use rand::seq::SliceRandom;
-use rand::{Rng, RngExt, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Reduction, Tensor};
 
@@ -19,19 +19,16 @@ use crate::text_encoder::rows;
 use crate::training::adamw::AdamW;
 use crate::training::checkpoint::{self, Progressed, Tensors};
 use crate::training::corrections::{Corrections, Rates};
+use crate::training::descent::{
+    GRADIENT_NORM_MAX, RunningMeans, batches, copy_into, deep_copies, dropout, schedule, shallow,
+};
 use crate::training::features::Features;
 use crate::training::metrics::{ClassificationReport, mean_loss};
 use crate::training::options::{CorrectionOptions, TrainOptions};
 use crate::training::{EpochFigures, Progress};
 
-/// Gradients are scaled down to this norm: recurrent layers are prone to rare, huge ones.
-pub(crate) const GRADIENT_NORM_MAX: f64 = 1.0;
-/// Batches sorted by length together: similar lengths need little padding, yet the order stays random.
-const BATCHES_PER_POOL: usize = 16;
 /// LibTorch's marker for "every target counts".
 const IGNORE_NOTHING: i64 = -100;
-/// Share of the steps over which the learning rate rises from zero.
-const WARM_UP_SHARE: f64 = 0.05;
 
 /// Rows to learn from: their features and the index of each one's class.
 pub(crate) struct Dataset<'a> {
@@ -39,54 +36,77 @@ pub(crate) struct Dataset<'a> {
     pub(crate) classes: &'a [usize],
     /// Rows of the training part.
     pub(crate) training: Vec<usize>,
-    /// Rows that decide when to stop and which epoch to keep.
+    /// Rows that the figures of an epoch are of; may be none.
     pub(crate) validation: Vec<usize>,
 }
 
-/// The branch of the best epoch and how it came about.
+/// Which epoch is the last, and which is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// The one with the best validation macro-F1 is kept, and training stops early when no better one comes.
+    Best,
+    /// All are run, and what the branch says of the validation rows after each is kept; of the branch itself the last.
+    Every,
+    /// This one, from 1, on the course of the learning rate for all.
+    Epoch(u32),
+}
+
+/// The branch of the epoch that was kept and how it came about.
 pub(crate) struct Fitted {
     pub(crate) branch: RecurrentBranch,
     /// The corrections that were learnt with it, in the order of [`AdapterMetadata::parameters`].
     pub(crate) corrections: Vec<Tensor>,
     pub(crate) best_epoch: u32,
     pub(crate) curve: Vec<EpochFigures>,
+    /// Logits of the validation rows after each epoch, with [`Until::Every`].
+    pub(crate) validation_logits: Vec<Vec<Vec<f32>>>,
 }
 
-/// Trains the neural branch of a head; see [`TrainOptions`] for the knobs. `class_weights` weigh the rows of each class in
-/// the loss; `run` names the run in checkpoints. With `corrected`, an encoder and what its corrections are like, the features
-/// are the states of the layer below the corrections, which are learnt too.
-pub(crate) fn fit(
-    dataset: &Dataset<'_>,
-    metadata: &HeadMetadata,
-    options: &TrainOptions,
-    (class_weights, corrected): (&[f64], Option<(&Encoder, &AdapterMetadata)>),
-    run: &str,
-    device: Device,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Fitted> {
-    let mut trainer = Trainer::new(dataset, metadata, options, (class_weights, corrected), device)?;
-    if let Some(path) = &options.checkpoint {
+/// What a branch is fitted on, and how.
+pub(crate) struct Fitting<'a> {
+    pub(crate) dataset: &'a Dataset<'a>,
+    pub(crate) metadata: &'a HeadMetadata,
+    pub(crate) options: &'a TrainOptions,
+    /// Weight of the rows of each class in the loss.
+    pub(crate) class_weights: &'a [f64],
+    /// An encoder and what its corrections are like, which are learnt too: the features are then the states of the layer
+    /// below the corrections.
+    pub(crate) corrected: Option<(&'a Encoder, &'a AdapterMetadata)>,
+    pub(crate) until: Until,
+    /// Where the state after every epoch is kept, and the name of the run there. Not with [`Until::Every`].
+    pub(crate) checkpoint: Option<(&'a Path, &'a str)>,
+    pub(crate) device: Device,
+}
+
+/// Trains the neural branch of a head; see [`TrainOptions`] for the knobs.
+pub(crate) fn fit(fitting: &Fitting<'_>, progress: &mut dyn FnMut(Progress)) -> Result<Fitted> {
+    let mut trainer = Trainer::new(fitting)?;
+    if let Some((path, run)) = fitting.checkpoint {
         trainer.take_up(path, run)?;
     }
+    let mut validation_logits = Vec::new();
     while trainer.goes_on() {
         let training_loss = trainer.epoch()?;
-        let (validation_loss, validation_macro_f1) = trainer.validate()?;
+        let (validation_loss, validation_macro_f1, logits) = trainer.validate()?;
         let epoch = trainer.curve.len() as u32 + 1;
         let figures = EpochFigures { epoch, training_loss, validation_loss, validation_macro_f1 };
         trainer.curve.push(figures);
-        progress(Progress::Epoch { epochs_max: options.epochs_max, figures });
-        if validation_macro_f1 > trainer.best_macro_f1 {
+        progress(Progress::Epoch { epochs_max: fitting.options.epochs_max, figures });
+        if fitting.until == Until::Every {
+            validation_logits.push(logits);
+        }
+        if fitting.until != Until::Best || validation_macro_f1 > trainer.best_macro_f1 {
             trainer.best_macro_f1 = validation_macro_f1;
             trainer.best_epoch = epoch;
-            trainer.best = deep_copies(&trainer.learnt())?;
+            trainer.best = deep_copies(&trainer.valued())?;
         }
-        if let Some(path) = &options.checkpoint {
+        if let Some((path, run)) = fitting.checkpoint {
             trainer.save(path, run)?;
         }
     }
     let corrections = trainer.best.split_off(trainer.parameters.len());
     let branch = RecurrentBranch::from_parameters(trainer.best)?;
-    Ok(Fitted { branch, corrections, best_epoch: trainer.best_epoch, curve: trainer.curve })
+    Ok(Fitted { branch, corrections, best_epoch: trainer.best_epoch, curve: trainer.curve, validation_logits })
 }
 
 /// Logits of the rows `members`, in their order.
@@ -125,6 +145,7 @@ fn by_length(
 struct Trainer<'a> {
     dataset: &'a Dataset<'a>,
     options: &'a TrainOptions,
+    until: Until,
     device: Device,
     labels: &'a [String],
     input_size: i64,
@@ -133,6 +154,8 @@ struct Trainer<'a> {
     branch: RecurrentBranch,
     optimizer: AdamW,
     corrections: Option<Corrections<'a>>,
+    /// Running means of all that is learnt, where they are what counts.
+    running: Option<RunningMeans>,
     /// Places of the head's layers among the states that the corrections give, int64.
     places: Tensor,
     weights: Tensor,
@@ -144,31 +167,28 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(
-        dataset: &'a Dataset<'a>,
-        metadata: &'a HeadMetadata,
-        options: &'a TrainOptions,
-        (class_weights, corrected): (&[f64], Option<(&'a Encoder, &'a AdapterMetadata)>),
-        device: Device,
-    ) -> Result<Self> {
+    fn new(fitting: &Fitting<'a>) -> Result<Self> {
+        let Fitting { metadata, options, device, .. } = *fitting;
         let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
         let parameters = initial_parameters(metadata, &mut rng, device)?;
         let (mut corrections, mut places) = (None, Vec::new());
-        if let (Some((encoder, adapter)), Some(chosen)) = (corrected, &options.corrections) {
+        if let (Some((encoder, adapter)), Some(chosen)) = (fitting.corrected, &options.corrections) {
             let CorrectionOptions { learning_rate, dropout, .. } = *chosen;
             let rates = Rates { learning_rate, dropout, weight_decay: options.weight_decay };
             corrections = Some(Corrections::new((encoder, adapter), rates, &mut rng, device)?);
             places.extend(metadata.encoder_layers.iter().map(|layer| layer - adapter.layers_below));
         }
-        let weights: Vec<f32> = class_weights.iter().map(|&weight| weight as f32).collect();
-        Ok(Self {
-            dataset,
+        let weights: Vec<f32> = fitting.class_weights.iter().map(|&weight| weight as f32).collect();
+        let mut trainer = Self {
+            dataset: fitting.dataset,
             options,
+            until: fitting.until,
             device,
             labels: &metadata.labels,
             input_size: metadata.input_size,
             branch: RecurrentBranch::from_parameters(shallow(&parameters))?,
             optimizer: AdamW::new(shallow(&parameters), options.weight_decay)?,
+            running: None,
             places: Tensor::f_from_slice(&places)?.f_to_device(device)?,
             weights: Tensor::f_from_slice(&weights)?.f_to_device(device)?,
             rng,
@@ -178,12 +198,21 @@ impl<'a> Trainer<'a> {
             best_macro_f1: f64::NEG_INFINITY,
             best_epoch: 0,
             curve: Vec::new(),
-        })
+        };
+        if options.running_mean > 0.0 {
+            trainer.running = Some(RunningMeans::new(&trainer.learnt(), options.running_mean)?);
+        }
+        Ok(trainer)
     }
 
     fn goes_on(&self) -> bool {
         let epochs = self.curve.len() as u32;
-        epochs < self.options.epochs_max && epochs - self.best_epoch < self.options.patience_epochs.max(1)
+        let within = epochs < self.options.epochs_max;
+        match self.until {
+            Until::Best => within && epochs - self.best_epoch < self.options.patience_epochs.max(1),
+            Until::Every => within,
+            Until::Epoch(last) => within && epochs < last,
+        }
     }
 
     fn steps_max(&self) -> usize {
@@ -206,7 +235,8 @@ impl<'a> Trainer<'a> {
             means.extend(shallow(&optimizer.means));
             squares.extend(shallow(&optimizer.squares));
         }
-        let tensors = Tensors { parameters: self.learnt(), means, squares, best: shallow(&self.best) };
+        let (parameters, running, best) = (self.learnt(), self.valued(), shallow(&self.best));
+        let tensors = Tensors { parameters, means, squares, running, best };
         checkpoint::save(path, &progressed, &tensors)
     }
 
@@ -221,15 +251,12 @@ impl<'a> Trainer<'a> {
             squares.extend(shallow(&optimizer.squares));
             optimizer.steps = progressed.steps;
         }
-        let lists = [(self.learnt(), tensors.parameters), (means, tensors.means), (squares, tensors.squares)];
-        tch::no_grad(|| -> Result<()> {
-            for (own, stored) in lists {
-                for (mut own, stored) in own.into_iter().zip(&stored) {
-                    own.f_copy_(stored)?;
-                }
-            }
-            Ok(())
-        })?;
+        copy_into(&self.learnt(), &tensors.parameters)?;
+        copy_into(&means, &tensors.means)?;
+        copy_into(&squares, &tensors.squares)?;
+        if let Some(running) = &self.running {
+            copy_into(&running.means, &tensors.running)?;
+        }
         self.best = tensors.best;
         self.optimizer.steps = progressed.steps;
         let position = progressed.rng_position.parse();
@@ -245,6 +272,11 @@ impl<'a> Trainer<'a> {
     fn learnt(&self) -> Vec<Tensor> {
         let corrections = self.corrections.iter().flat_map(|own| &own.learnt.parameters);
         self.parameters.iter().chain(corrections).map(Tensor::shallow_clone).collect()
+    }
+
+    /// The values that count: the running means, or what is learnt as it is.
+    fn valued(&self) -> Vec<Tensor> {
+        self.running.as_ref().map_or_else(|| self.learnt(), |running| shallow(&running.means))
     }
 
     /// What the branch reads of the rows `members`: `[members, longest, encoder_layers, hidden]` and the mask. With dropout
@@ -297,6 +329,10 @@ impl<'a> Trainer<'a> {
         if let Some(corrections) = &mut self.corrections {
             corrections.learnt.step(factor)?;
         }
+        let (learnt, steps) = (self.learnt(), self.optimizer.steps);
+        if let Some(running) = &mut self.running {
+            running.take_in(&learnt, steps)?;
+        }
         let value = loss.f_double_value(&[])?;
         if value.is_finite() {
             Ok(value)
@@ -305,8 +341,15 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Mean loss (unweighted, nats) and macro-F1 on the validation part.
-    fn validate(&mut self) -> Result<(f64, f64)> {
+    /// Mean loss (unweighted, nats), macro-F1 and logits on the validation part.
+    fn validate(&mut self) -> Result<(f64, f64, Vec<Vec<f32>>)> {
+        let Some(running) = self.running.take() else { return self.validate_as_is() };
+        let result = running.in_place_of(&self.learnt(), || self.validate_as_is());
+        self.running = Some(running);
+        result
+    }
+
+    fn validate_as_is(&mut self) -> Result<(f64, f64, Vec<Vec<f32>>)> {
         let members = &self.dataset.validation;
         let (features, size) = (self.dataset.features, self.options.batch_size);
         let logits = by_length(features, members, size, |chunk| {
@@ -321,45 +364,9 @@ impl<'a> Trainer<'a> {
             let logits: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
             rows.push((self.dataset.classes[member], softmax(&logits, 1.0).ok_or_else(diverged)?));
         }
-        Ok((mean_loss(&rows), ClassificationReport::most_probable("", self.labels, &rows, 0).macro_f1))
+        let macro_f1 = ClassificationReport::most_probable("", self.labels, &rows, 0).macro_f1;
+        Ok((mean_loss(&rows), macro_f1, logits))
     }
-}
-
-/// The rows `members` in random batches of like length; the batches themselves are not in random order yet.
-pub(crate) fn batches(
-    members: &[usize],
-    batch_size: usize,
-    features: &Features,
-    rng: &mut ChaCha8Rng,
-) -> Vec<Vec<usize>> {
-    let mut order = members.to_vec();
-    order.shuffle(rng);
-    for pool in order.chunks_mut(batch_size * BATCHES_PER_POOL) {
-        pool.sort_by_key(|&member| features.tokens(member));
-    }
-    order.chunks(batch_size).map(<[usize]>::to_vec).collect()
-}
-
-/// The same tensors under new names.
-pub(crate) fn shallow(parameters: &[Tensor]) -> Vec<Tensor> {
-    parameters.iter().map(Tensor::shallow_clone).collect()
-}
-
-/// Copies that later steps leave alone.
-pub(crate) fn deep_copies(parameters: &[Tensor]) -> Result<Vec<Tensor>> {
-    let copy = |parameter: &Tensor| -> Result<Tensor> {
-        let source = parameter.f_detach()?;
-        let mut own = source.f_empty_like()?;
-        own.f_copy_(&source)?;
-        Ok(own)
-    };
-    parameters.iter().map(copy).collect()
-}
-
-/// Factor of the learning rate at a step: a short linear rise, then half a cosine down to zero.
-pub(crate) fn schedule(step: usize, steps_max: usize) -> f64 {
-    let done = (step + 1) as f64 / steps_max.max(1) as f64;
-    if done < WARM_UP_SHARE { done / WARM_UP_SHARE } else { 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos()) }
 }
 
 /// Uniform within ±1/√(inputs of the unit), as `torch.nn.LSTM` and `torch.nn.Linear` begin.
@@ -379,24 +386,4 @@ fn initial_parameters(metadata: &HeadMetadata, rng: &mut ChaCha8Rng, device: Dev
         parameters.push(initial.f_set_requires_grad(true)?);
     }
     Ok(parameters)
-}
-
-/// A mask that keeps each element with probability 1 − `rate`, scaled so that the expected value stays.
-pub(crate) fn dropout(shape: &[i64], rate: f64, rng: &mut impl Rng, device: Device) -> Result<Tensor> {
-    let keep = (1.0 / (1.0 - rate)) as f32;
-    let count = shape.iter().product::<i64>();
-    let values: Vec<f32> = (0..count).map(|_| if rng.random::<f32>() < rate as f32 { 0.0 } else { keep }).collect();
-    Ok(Tensor::f_from_slice(&values)?.f_view(shape)?.f_to_device(device)?)
-}
-
-/// Weight of each class in the loss: (1 / its share) ^ `power`, scaled to a mean of 1 over the training rows.
-pub(crate) fn class_weights(classes: &[usize], training: &[usize], count: usize, power: f64) -> Vec<f64> {
-    let mut counts = vec![0_u64; count];
-    for &member in training {
-        counts[classes[member]] += 1;
-    }
-    let raw: Vec<f64> = counts.iter().map(|&count| (count.max(1) as f64).powf(-power)).collect();
-    let total: f64 = raw.iter().zip(&counts).map(|(weight, &count)| weight * count as f64).sum();
-    let mean = total / training.len().max(1) as f64;
-    raw.iter().map(|weight| weight / mean).collect()
 }

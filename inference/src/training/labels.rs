@@ -91,9 +91,19 @@ pub(crate) fn without_repeats(rows: Vec<LabelledText>) -> Vec<LabelledText> {
 /// Whether a text belongs to the validation part: decided by a seeded hash of the text alone, blind to case, so a row
 /// stays on its side when others come or go.
 pub(crate) fn is_validation(text: &str, seed: u64, fraction: f64) -> bool {
+    lot(text, seed) < fraction
+}
+
+/// The fold of a text, below `folds`: decided as [`is_validation`] does.
+pub(crate) fn fold_of(text: &str, seed: u64, folds: u32) -> u32 {
+    ((lot(text, seed) * f64::from(folds)) as u32).min(folds.saturating_sub(1))
+}
+
+/// A number from 0 to 1 that a text draws.
+fn lot(text: &str, seed: u64) -> f64 {
     let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(text.trim().to_lowercase()).finalize();
     let leading = digest.iter().take(8).fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
-    (leading as f64) < fraction * 2.0_f64.powi(64)
+    leading as f64 / 2.0_f64.powi(64)
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ mod tests {
 
     fn options(inverse_penalty: f64) -> LexicalOptions {
         let ngrams = NgramSpec { words_max: 1, chars_min: 1, chars_max: 0 };
-        LexicalOptions { ngrams, documents_min: 2, features_max: 3, inverse_penalty }
+        LexicalOptions { ngrams, documents_min: 2, features_max: 3, inverse_penalty, class_weight_power: 0.0 }
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod adapt;
 mod baseline;
 mod checkpoint;
 mod corrections;
+mod descent;
 mod evaluate;
 mod features;
 mod fit;
@@ -52,7 +53,7 @@ pub enum Progress {
         /// How the epoch went.
         figures: EpochFigures,
     },
-    /// An epoch of one of the networks of a conversation head is over.
+    /// An epoch of one of several networks is over: of those of a conversation head, or of a cross-validation.
     NetworkEpoch {
         /// This network, from 0.
         network: usize,
@@ -60,7 +61,8 @@ pub enum Progress {
         networks: usize,
         /// The last epoch, unless training stops early.
         epochs_max: u32,
-        /// How the epoch went; the validation part is the fold that the network does not learn from.
+        /// How the epoch went; the validation part is the fold that the network does not learn from. For the last network of
+        /// a cross-validation, which learns from all rows, it is what all folds together had after this epoch.
         figures: EpochFigures,
     },
 }

@@ -28,11 +28,15 @@ pub struct TrainOptions {
     pub feature_cache: Option<PathBuf>,
     /// Decides the split, the initial weights, the order of rows and dropout.
     pub seed: u64,
-    /// Share of the texts held out for validation, 0 to 1.
+    /// Share of the texts held out for validation, 0 to 1. With `folds` it does not count.
     pub validation_fraction: f64,
+    /// Cross-validation with this many folds: every row is judged by a network that has not learnt from it, the epoch, the
+    /// lexical share, the temperature and the thresholds are chosen on all rows, and the head learns from all of them. One part
+    /// is held out if absent.
+    pub folds: Option<u32>,
     /// Epochs at most.
     pub epochs_max: u32,
-    /// Training stops after this many epochs without a better validation macro-F1.
+    /// Training stops after this many epochs without a better validation macro-F1; with `folds` it does not.
     pub patience_epochs: u32,
     /// Rows per step.
     pub batch_size: usize,
@@ -42,9 +46,12 @@ pub struct TrainOptions {
     pub weight_decay: f64,
     /// Share of the token features and of the pooled features dropped in training, 0 to below 1.
     pub dropout: f64,
+    /// Running means of what is learnt count instead of the last values: the share of them that a step leaves as it was, 0 to
+    /// below 1; 0 for no means.
+    pub running_mean: f64,
     /// Share of the target spread evenly over all classes, 0 to below 1.
     pub label_smoothing: f64,
-    /// 0 weighs rows alike, 1 weighs classes alike, values between are in between.
+    /// 0 weighs rows alike, 1 weighs classes alike, values between are in between: in the neural branch and the baseline.
     pub class_weight_power: f64,
     /// Encoder layers that the head mixes, increasing; the last half of them if empty.
     pub encoder_layers: Vec<i64>,
@@ -106,6 +113,8 @@ pub struct LexicalOptions {
     pub features_max: usize,
     /// Inverse strength of the L2 penalty: sum of the rows' losses times this, plus half the squared weights.
     pub inverse_penalty: f64,
+    /// As [`TrainOptions::class_weight_power`], of this branch.
+    pub class_weight_power: f64,
 }
 
 impl Default for LexicalOptions {
@@ -127,7 +136,7 @@ impl LexicalOptions {
         // With 77 labels every feature costs 154 bytes.
         let features_max = if head == TextHead::Intent { 16_000 } else { 150_000 };
         let inverse_penalty = if head == TextHead::Intent { 30.0 } else { 10.0 };
-        Self { ngrams, documents_min, features_max, inverse_penalty }
+        Self { ngrams, documents_min, features_max, inverse_penalty, class_weight_power: 0.0 }
     }
 }
 
@@ -151,12 +160,14 @@ impl TrainOptions {
             feature_cache: None,
             seed: 20_260_101,
             validation_fraction: 0.15,
+            folds: None,
             epochs_max: 8,
             patience_epochs: 4,
             batch_size: 32,
             learning_rate: 1e-3,
             weight_decay: 0.01,
             dropout: 0.3,
+            running_mean: 0.0,
             label_smoothing: 0.0,
             class_weight_power: 0.0,
             encoder_layers: Vec::new(),
@@ -180,10 +191,15 @@ impl TrainOptions {
         let lexical = self.lexical.is_none_or(|lexical| lexical.inverse_penalty > 0.0 && lexical.features_max > 0);
         let problem = if self.batch_size == 0 || self.epochs_max == 0 || self.lstm_hidden_size < 1 {
             "batch_size, epochs_max and lstm_hidden_size must be at least 1"
-        } else if !(share(self.dropout) && share(self.label_smoothing) && share(self.validation_fraction)) {
-            "dropout, label_smoothing and validation_fraction must lie in 0 to below 1"
+        } else if ![self.dropout, self.running_mean, self.label_smoothing, self.validation_fraction]
+            .into_iter()
+            .all(share)
+        {
+            "dropout, running_mean, label_smoothing and validation_fraction must lie in 0 to below 1"
         } else if !(self.learning_rate.is_finite() && self.learning_rate > 0.0) {
             "learning_rate must be a positive number"
+        } else if self.folds.is_some_and(|folds| folds < 2) {
+            "at least two folds are needed"
         } else if !lexical {
             "the lexical branch needs a positive inverse penalty and room for features"
         } else if !self.corrections.as_ref().is_none_or(CorrectionOptions::is_possible) {

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use contactflow_inference::{
-    AdapterSetting, CorrectionOptions, Device, EvaluateOptions, InferenceError, Language, ModelConfig, Multilingual,
-    TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
+    AdapterSetting, CorrectionOptions, Device, EvaluateOptions, InferenceError, Language, LexicalOptions, ModelConfig,
+    Multilingual, TrainOptions, evaluate as evaluate_head, read_labelled, train as train_head,
 };
 use contactflow_schemas::prediction::TextHead;
 
@@ -56,12 +56,14 @@ impl LanguageArg {
 #[derive(Debug, Args)]
 #[command(after_help = "Labelled texts are NDJSON, plain or gzipped: {\"text\": …, \"label\": …, \"lang\": …} a line.
 15 % of them, chosen by a seeded hash of the text, are held out; the figures are on these, beside those of a
-bag-of-words baseline. Training that was stopped goes on after its last whole epoch when the same command is run again
+bag-of-words baseline. With --folds all are: every row is judged by a network that has not learnt from it, and the head then
+learns from all rows. Training that was stopped goes on after its last whole epoch when the same command is run again
 (OUTPUT.checkpoint). The learning curve goes to OUTPUT.svg.
 
 Examples:
   contactflow train --head sentiment --input labels.ndjson.gz --output sentiment.safetensors --seed 7
   contactflow train --head sentiment --language zh --input labels.ndjson.gz --output zh.safetensors
+  contactflow train --head emotion --folds 5 --input labels.ndjson.gz --output emotion.safetensors
   contactflow train --head intent --input intents.ndjson --output intent.safetensors --report intent.html
   contactflow train --head sentiment --input labels.ndjson.gz --adapter-output adapter.safetensors --output sentiment.safetensors")]
 pub(super) struct TrainArgs {
@@ -80,6 +82,9 @@ pub(super) struct TrainArgs {
     /// Seed of the split, the initial weights and the order of batches
     #[arg(long, default_value_t = TrainOptions::default().seed)]
     seed: u64,
+    /// Cross-validate with so many folds instead of holding a part out, and train on all rows
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(2..))]
+    folds: Option<u32>,
     /// Most passes over the data [default: the built-in head's]
     #[arg(long)]
     epochs: Option<u32>,
@@ -89,12 +94,19 @@ pub(super) struct TrainArgs {
     /// Dropout [default: the built-in head's]
     #[arg(long)]
     dropout: Option<f64>,
+    /// Running means of what is learnt count: the share of them that a step leaves as it was, such as 0.995; 0 for none [default:
+    /// the built-in head's]
+    #[arg(long, value_name = "SHARE")]
+    running_mean: Option<f64>,
     /// Label smoothing [default: the built-in head's]
     #[arg(long)]
     label_smoothing: Option<f64>,
-    /// Power of the inverse class frequency that weights the loss; 0 is unweighted [default: the built-in head's]
-    #[arg(long)]
+    /// Power of the inverse class frequency that weights the LSTM's loss; 0 is unweighted [default: the built-in head's]
+    #[arg(long, value_name = "POWER")]
     class_weight_power: Option<f64>,
+    /// The same of the lexical branch [default: the built-in head's]
+    #[arg(long, value_name = "POWER")]
+    lexical_class_weight_power: Option<f64>,
     /// Encoder layers the head mixes, such as 3,4,5,6 [default: the built-in head's]
     #[arg(long, value_delimiter = ',')]
     encoder_layers: Vec<i64>,
@@ -210,6 +222,14 @@ fn head(argument: HeadArg, inputs: &[PathBuf]) -> Result<TextHead, CliError> {
     }
 }
 
+/// The lexical branch that the arguments ask for.
+fn lexical(args: &TrainArgs, shipped: Option<LexicalOptions>) -> Option<LexicalOptions> {
+    let shipped = shipped?;
+    let inverse_penalty = args.lexical_inverse_penalty.unwrap_or(shipped.inverse_penalty);
+    let class_weight_power = args.lexical_class_weight_power.unwrap_or(shipped.class_weight_power);
+    (inverse_penalty > 0.0).then_some(LexicalOptions { inverse_penalty, class_weight_power, ..shipped })
+}
+
 pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
     let head = match args.head {
         HeadArg::Satisfaction => return satisfaction::train(args),
@@ -217,13 +237,7 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
     };
     let language = args.language.language();
     let shipped = TrainOptions::shipped(head, language);
-    let lexical = match (args.lexical_inverse_penalty, shipped.lexical) {
-        (None, lexical) => lexical,
-        (Some(penalty), Some(lexical)) if penalty > 0.0 => {
-            Some(contactflow_inference::LexicalOptions { inverse_penalty: penalty, ..lexical })
-        }
-        (Some(_), _) => None,
-    };
+    let lexical = lexical(&args, shipped.lexical);
     let usual = CorrectionOptions::default();
     let corrections = args.adapter_output.map(|output| CorrectionOptions {
         output: Some(output),
@@ -238,6 +252,8 @@ pub(super) fn train(args: TrainArgs) -> Result<(), CliError> {
         checkpoint: Some(args.output.with_extension("checkpoint")),
         feature_cache: args.feature_cache,
         seed: args.seed,
+        folds: args.folds,
+        running_mean: args.running_mean.unwrap_or(shipped.running_mean),
         epochs_max: args.epochs.unwrap_or(shipped.epochs_max),
         learning_rate: args.learning_rate.unwrap_or(shipped.learning_rate),
         dropout: args.dropout.unwrap_or(shipped.dropout),

@@ -15,8 +15,8 @@ use crate::text_encoder::rows;
 use crate::training::adapt::AdaptOptions;
 use crate::training::checkpoint::{self, Progressed, Tensors};
 use crate::training::corrections::{Corrections, Learnt, Rates, initial};
+use crate::training::descent::{batches, dropout, schedule, shallow};
 use crate::training::features::Features;
-use crate::training::fit::{batches, dropout, schedule, shallow};
 use crate::training::metrics::{ClassificationReport, mean_loss};
 use crate::training::train::Task;
 use crate::training::{EpochFigures, Progress};
@@ -110,7 +110,7 @@ impl<'a> Trainer<'a> {
         let size = self.fitting.options.batch_size;
         let mut all = Vec::new();
         for (task, data) in self.fitting.tasks.iter().enumerate() {
-            let own = batches(&data.task.training, size, &data.features, &mut self.rng);
+            let own = batches(&data.task.held_out().training, size, &data.features, &mut self.rng);
             all.extend(own.into_iter().map(|members| (task, members)));
         }
         all.shuffle(&mut self.rng);
@@ -164,7 +164,7 @@ impl<'a> Trainer<'a> {
     fn validate(&mut self) -> Result<(f64, Vec<ClassificationReport>)> {
         let (mut losses, mut reports) = (Vec::new(), Vec::new());
         for (index, data) in self.fitting.tasks.iter().enumerate() {
-            let mut members = data.task.validation.clone();
+            let mut members = data.task.held_out().validation.clone();
             members.sort_by_key(|&member| data.features.tokens(member));
             let mut scored = Vec::with_capacity(members.len());
             for chunk in members.chunks(VALIDATION_BATCH) {
@@ -188,14 +188,15 @@ impl<'a> Trainer<'a> {
 
     fn save(&mut self) -> Result<()> {
         let Some(path) = self.fitting.options.checkpoint.clone() else { return Ok(()) };
-        let mut tensors = Tensors { parameters: Vec::new(), means: Vec::new(), squares: Vec::new(), best: Vec::new() };
+        let (mut parameters, mut means, mut squares) = (Vec::new(), Vec::new(), Vec::new());
         for learnt in self.learnt() {
-            tensors.parameters.extend(shallow(&learnt.parameters));
-            tensors.means.extend(shallow(&learnt.optimizer.means));
-            tensors.squares.extend(shallow(&learnt.optimizer.squares));
+            parameters.extend(shallow(&learnt.parameters));
+            means.extend(shallow(&learnt.optimizer.means));
+            squares.extend(shallow(&learnt.optimizer.squares));
         }
         // The last epoch is kept, so the best parameters are those.
-        tensors.best = shallow(&tensors.parameters);
+        let (running, best) = (shallow(&parameters), shallow(&parameters));
+        let tensors = Tensors { parameters, means, squares, running, best };
         let last = self.curve.last().map_or(0.0, |figures| figures.validation_macro_f1);
         let progressed = Progressed {
             run: self.fitting.run.to_owned(),
@@ -234,7 +235,7 @@ impl<'a> Trainer<'a> {
         self.corrections.learnt.optimizer.steps = progressed.steps;
         let (epochs, size) = (self.curve.len(), self.fitting.options.batch_size);
         for (classifier, data) in self.classifiers.iter_mut().zip(self.fitting.tasks) {
-            classifier.optimizer.steps = (epochs * data.task.training.len().div_ceil(size)) as u32;
+            classifier.optimizer.steps = (epochs * data.task.held_out().training.len().div_ceil(size)) as u32;
         }
         let position = progressed.rng_position.parse();
         self.rng.set_word_pos(position.map_err(|error| crate::error::malformed(&path, error))?);

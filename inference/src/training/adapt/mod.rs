@@ -182,8 +182,7 @@ pub fn adapt_rows(
         digest.update(task.digest());
         let below = [metadata.layers_below];
         let cache = options.feature_cache.as_deref();
-        let all: Vec<usize> = (0..task.rows.len()).collect();
-        let features = Features::compute(&text_encoder, &task.texts(&all), &below, cache, progress)?;
+        let features = Features::compute(&text_encoder, &task.texts(&task.all()), &below, cache, progress)?;
         tasks.push(TaskData { head, task, features });
     }
     let run: String = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -194,7 +193,7 @@ pub fn adapt_rows(
         adapter_sha256: Adapter::from_bytes(Path::new("new adapter"), &bytes)?.sha256().to_owned(),
         adapter_bytes: bytes.len() as u64,
         seed: options.seed,
-        training_rows: tasks.iter().map(|data| data.task.training.len() as u64).sum(),
+        training_rows: tasks.iter().map(|data| data.task.held_out().training.len() as u64).sum(),
         curve: fitted.curve,
         tasks: fitted.reports,
     };

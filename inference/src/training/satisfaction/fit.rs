@@ -12,7 +12,7 @@ use crate::conversation::CLASSES;
 use crate::conversation::network::{Dropout, Network, NetworkSizes};
 use crate::error::{InferenceError, Result};
 use crate::training::EpochFigures;
-use crate::training::fit::{GRADIENT_NORM_MAX, deep_copies, dropout, schedule};
+use crate::training::descent::{GRADIENT_NORM_MAX, deep_copies, dropout, schedule};
 use crate::training::metrics::ClassificationReport;
 use crate::training::satisfaction::SatisfactionOptions;
 use crate::weights::values;

@@ -35,7 +35,7 @@ fn summary(report: &ClassificationReport) -> String {
 pub(super) fn training_text(report: &TrainReport) -> String {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::UTF8_BORDERS_ONLY);
-    table.set_header(["validation part", "accuracy", "macro-F1", "calibration error"]);
+    table.set_header([judged_on(report), "accuracy", "macro-F1", "calibration error"]);
     for (name, figures) in branches(report) {
         let numbers = [figures.accuracy, figures.macro_f1, figures.expected_calibration_error].map(number);
         table.add_row([&[name.to_owned()], &numbers[..]].concat());
@@ -43,14 +43,23 @@ pub(super) fn training_text(report: &TrainReport) -> String {
     format!("{}\n{table}\n{}", training_summary(report), text(&report.validation))
 }
 
+/// The rows that the figures are of.
+fn judged_on(report: &TrainReport) -> &'static str {
+    if report.folds.is_some() { "all rows, each by a head that has not seen it" } else { "validation part" }
+}
+
 fn training_summary(report: &TrainReport) -> String {
     let converged = if report.baseline.converged { "converged" } else { "not converged" };
     let biases: Vec<String> = report.label_bias.iter().map(|bias| format!("{bias:+.2}")).collect();
     let biases = if biases.is_empty() { String::new() } else { format!(", label biases {}", biases.join(" ")) };
+    let folds = report.folds.map_or_else(String::new, |folds| {
+        let macro_f1: Vec<String> = report.fold_macro_f1.iter().map(|&macro_f1| number(macro_f1)).collect();
+        format!("\n{folds} folds, macro-F1 of the head on each: {}", macro_f1.join(" "))
+    });
     format!(
         "model {}, {} bytes, SHA-256 {}\n\
          seed {}, {} rows ({} dropped), {} to train on ({} of them read by the LSTM), epoch {} of {} kept\n\
-         lexical share {:.2}, temperature {:.3}{biases}; the baseline has {} features and is {converged}",
+         lexical share {:.2}, temperature {:.3}{biases}; the baseline has {} features and is {converged}{folds}",
         report.model_id,
         report.head_bytes,
         report.head_sha256,
@@ -82,7 +91,8 @@ pub(super) fn html(title: &str, report: &ClassificationReport) -> String {
 
 /// How training went, its curve (an SVG) and the figures as a page.
 pub(super) fn training_html(title: &str, report: &TrainReport, curve: &str) -> String {
-    let mut table = String::from("<table><tr><th>validation part<th>accuracy<th>macro-F1<th>calibration error");
+    let judged_on = judged_on(report);
+    let mut table = format!("<table><tr><th>{judged_on}<th>accuracy<th>macro-F1<th>calibration error");
     for (name, figures) in branches(report) {
         let numbers = [figures.accuracy, figures.macro_f1, figures.expected_calibration_error].map(number);
         table.push_str(&row(name, &numbers));

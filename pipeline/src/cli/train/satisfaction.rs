@@ -11,6 +11,9 @@ use crate::cli::{CliError, say};
 /// Refuses what only heads of texts have: nothing that was asked for is passed over.
 fn check(args: &TrainArgs) -> Result<(), CliError> {
     let given = [
+        ("--folds", args.folds.is_some()),
+        ("--running-mean", args.running_mean.is_some()),
+        ("--lexical-class-weight-power", args.lexical_class_weight_power.is_some()),
         ("--class-weight-power", args.class_weight_power.is_some()),
         ("--neural-rows", args.neural_rows.is_some()),
         ("--lexical-inverse-penalty", args.lexical_inverse_penalty.is_some()),
