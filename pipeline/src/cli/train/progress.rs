@@ -35,7 +35,8 @@ pub(super) fn with_progress<T>(
             bar.set_position(network as u64 * u64::from(epochs_max) + u64::from(figures.epoch));
             let (loss, validation_loss) = (figures.training_loss, figures.validation_loss);
             bar.set_message(format!("epochs, loss {loss:.4}, on the fold left out {validation_loss:.4}"));
-            tracing::info!(network, epoch = figures.epoch, training_loss = loss, validation_loss, "epoch finished");
+            let (epoch, macro_f1) = (figures.epoch, figures.validation_macro_f1);
+            tracing::info!(network, epoch, training_loss = loss, validation_loss, macro_f1, "epoch finished");
         }
     });
     bar.finish_and_clear();
