@@ -1,28 +1,27 @@
 //! An upgrade of the model: the candidate is asked about every text and conversation beside the model, both are shown, only the
 //! model's scores count, and once it is promoted nothing is computed again.
 
+mod opinion;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use arrow::util::display::array_value_to_string;
 use contactflow::ingest::IngestProgress;
-use contactflow::job::{Devices, ModelDevices};
+use contactflow::job::Devices;
 use contactflow::run::{Basis, Mode, Stop, compare, erase, run_with, status};
 use contactflow::settings::JobSettings;
-use contactflow_inference::{DevicePool, DeviceScorer, Placement, PoolLimits};
-use contactflow_schemas::prediction::{
-    ConversationOutcome, ConversationPrediction, ConversationRequest, Outcome, Prediction, Quality, SCORE_SCALE,
-    Sentiment, TextRequest, TextScores,
-};
 use contactflow_tests::bytes::differing_folders;
+use contactflow_tests::cluster::free_addresses;
 use contactflow_tests::product::Product;
 use contactflow_tests::runner::RunOptions;
 use contactflow_tests::tables::live_files;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
+
+use opinion::{Asked, FOREIGN, devices};
 
 /// Messages, each with a label and in a conversation of its own, and how many texts there are among them.
 const MESSAGES: usize = 12;
@@ -30,67 +29,6 @@ const DISTINCT: usize = 5;
 /// Tables of the model, and of the candidate.
 const PUBLISHED: [&str; 2] = ["message_scores", "conversation_scores"];
 const CANDIDATE: [&str; 2] = ["candidate_scores", "candidate_conversation_scores"];
-/// A text in a language of which `calm` judges no conversation.
-const FOREIGN: &str = "a foreign text";
-
-/// How many texts and conversations a model was asked about.
-#[derive(Default)]
-struct Asked {
-    texts: AtomicUsize,
-    conversations: AtomicUsize,
-}
-
-/// Always of one opinion: `calm` finds everything good, `grim` everything bad, `mute` too but it does not judge conversations.
-#[derive(Clone)]
-struct Opinion {
-    name: &'static str,
-    asked: Arc<Asked>,
-}
-
-impl Opinion {
-    fn is_good(&self) -> bool {
-        self.name == "calm"
-    }
-}
-
-impl DeviceScorer for Opinion {
-    fn score(&mut self, requests: &[TextRequest]) -> Vec<Prediction> {
-        self.asked.texts.fetch_add(requests.len(), Ordering::Relaxed);
-        let (negative, positive) = if self.is_good() { (1_000, 8_000) } else { (8_000, 1_000) };
-        let outcome = |text: &str| {
-            let vector = if text == FOREIGN && self.is_good() { Vec::new() } else { vec![1] };
-            let scores = TextScores::of_sentiment(Sentiment::most_probable(negative, 1_000, positive));
-            Outcome::Scored(Box::new(TextScores { vector: vector.into(), ..scores }))
-        };
-        requests.iter().map(|request| Prediction { key: request.key, outcome: outcome(&request.text) }).collect()
-    }
-}
-
-impl DeviceScorer<ConversationRequest> for Opinion {
-    fn score(&mut self, requests: &[ConversationRequest]) -> Vec<ConversationPrediction> {
-        self.asked.conversations.fetch_add(requests.len(), Ordering::Relaxed);
-        let answer = |request: &ConversationRequest| {
-            let (score, last) = (if self.is_good() { 9_000 } else { 1_000 }, request.turns.len() - 1);
-            // Longer conversations are a little better, so that a sequence can be told by its quality.
-            let score = score + 100 * last as i32;
-            let attention = (0..=last).map(|turn| if turn == last { SCORE_SCALE } else { 0 }).collect();
-            let outcome = ConversationOutcome::Scored(Quality { score, attention });
-            ConversationPrediction { key: request.key, outcome }
-        };
-        requests.iter().map(answer).collect()
-    }
-}
-
-fn devices(name: &'static str, asked: &Arc<Asked>) -> Result<ModelDevices> {
-    let load = |_| {
-        let opinion = Opinion { name, asked: Arc::clone(asked) };
-        move || Ok((name.to_owned(), opinion))
-    };
-    let (placement, limits) = (Placement::parse("cpu", 0)?, PoolLimits::default());
-    let texts = Arc::new(DevicePool::start_with(placement.clone(), limits, load)?);
-    let judges = if name == "mute" { None } else { Some(Arc::new(DevicePool::start_with(placement, limits, load)?)) };
-    Ok(ModelDevices { texts, judges })
-}
 
 /// A minute of a morning.
 fn at(minute: usize) -> String {
@@ -167,11 +105,29 @@ impl Scene {
     }
 
     fn run(&self, published: &'static str, candidate: Option<&'static str>) -> Result<()> {
+        self.run_as(&self.settings, published, candidate)
+    }
+
+    fn run_as(&self, settings: &JobSettings, published: &'static str, candidate: Option<&'static str>) -> Result<()> {
         let model = |name| devices(name, if name == "calm" { &self.calm } else { &self.others });
         let devices = Devices { model: model(published)?, candidate: candidate.map(model).transpose()? };
         let (progress, stop) = (Arc::new(IngestProgress::default()), Stop::default());
-        run_with(&self.settings, Mode::Once, &progress, &stop, |_| Ok(Some(devices)))?;
+        run_with(settings, Mode::Once, &progress, &stop, |_| Ok(Some(devices)))?;
         Ok(())
+    }
+
+    /// As [`run`](Self::run), by two processes in the eyes of timely, each with devices of its own.
+    fn run_together(&self, published: &'static str, candidate: Option<&'static str>) -> Result<()> {
+        let hosts = free_addresses(2)?;
+        std::thread::scope(|threads| {
+            let jobs = [0, 1].map(|process| {
+                let mut settings = self.settings.clone();
+                settings.cluster.hosts.clone_from(&hosts);
+                settings.cluster.process = process;
+                threads.spawn(move || self.run_as(&settings, published, candidate))
+            });
+            jobs.into_iter().try_for_each(|job| job.join().map_err(|_| anyhow!("a process panicked"))?)
+        })
     }
 
     fn output(&self) -> PathBuf {
@@ -180,8 +136,7 @@ impl Scene {
 
     /// Texts and conversations that `calm` and the others were asked about.
     fn asked(&self) -> [[usize; 2]; 2] {
-        let counted = |asked: &Asked| [&asked.texts, &asked.conversations].map(|count| count.load(Ordering::Relaxed));
-        [counted(&self.calm), counted(&self.others)]
+        [self.calm.counts(), self.others.counts()]
     }
 
     /// The values of columns of a table of scores of [`MESSAGES`] messages or conversations, each once.
@@ -276,6 +231,13 @@ fn a_candidate_is_shown_beside_the_model_until_it_is_promoted() -> Result<()> {
         ensure!(at_once.asked() == both);
         at_once.is_as(&upgraded)?;
     }
+
+    // Nor by how many processes; and one text is asked of one of them.
+    let processes = scene(2)?;
+    processes.run_together("calm", None)?;
+    processes.run_together("calm", Some("grim"))?;
+    ensure!(processes.asked() == both, "once by each model: {:?}", processes.asked());
+    processes.is_as(&upgraded)?;
 
     // Promoted: nothing is asked again, and the tables are those of a job that never had another model.
     upgraded.run("grim", None)?;
