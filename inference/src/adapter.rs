@@ -131,13 +131,14 @@ impl Adapter {
         }
     }
 
-    /// The adapter shipped with this crate for `language`: none so far, see `models/MODEL_CARD.md`.
+    /// The adapter shipped with this crate for `language`, see `models/MODEL_CARD.md`: there is one for English.
     ///
     /// # Errors
     /// LibTorch's, such as no memory.
     pub fn built_in(language: Language) -> Result<Option<Self>> {
         let bytes: Option<&[u8]> = match language {
-            Language::En | Language::Zh => None,
+            Language::En => Some(include_bytes!("../models/english-adapter.safetensors")),
+            Language::Zh => None,
         };
         bytes.map(|bytes| Self::from_bytes(Path::new("built-in adapter"), bytes)).transpose()
     }

@@ -21,7 +21,7 @@ pub struct ModelConfig {
     pub encoder_dir: PathBuf,
     /// SHA-256 that `model.safetensors` must have, hexadecimal; unchecked if absent (the heads check their own encoder).
     pub encoder_sha256: Option<String>,
-    /// Corrections of the encoder's weights: `built-in` (where there are any for this encoder; none are shipped so far), `none`,
+    /// Corrections of the encoder's weights: `built-in` (where there are any for this encoder: for all-MiniLM-L6-v2), `none`,
     /// or the path of a file that `contactflow adapt` wrote. Heads are for an encoder with its adapter.
     pub adapter: AdapterSetting,
     /// Head files, at most one per head; each stands in for the built-in head of its name. Built-in heads that were

@@ -72,7 +72,7 @@ pub enum InferenceError {
     },
     /// The head was trained on another encoder than the configured one.
     #[error(
-        "the head was trained on encoder {expected}, but the configured encoder is {found}; use that encoder or train a head for this one"
+        "the head was trained on encoder {expected}, but the configured encoder is {found}; use that encoder (corrections count too: `adapter = \"none\"` is the encoder as it is) or train a head for this one"
     )]
     EncoderMismatch {
         /// SHA-256 of the encoder weights the head was trained on.

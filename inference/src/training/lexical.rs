@@ -11,7 +11,7 @@ use crate::training::options::LexicalOptions;
 /// The gradient of the mean loss at which the model counts as converged, per component.
 const GRADIENT_TOLERANCE: f64 = 1e-6;
 /// Far more steps than any data set here needs.
-const ITERATIONS_MAX: u32 = 400;
+const ITERATIONS_MAX: u32 = 1000;
 
 /// A fitted branch and whether the fit came to its end.
 pub(crate) struct FittedLexical {

@@ -135,8 +135,13 @@ impl LexicalOptions {
         };
         // With 77 labels every feature costs 154 bytes.
         let features_max = if head == TextHead::Intent { 16_000 } else { 150_000 };
-        let inverse_penalty = if head == TextHead::Intent { 30.0 } else { 10.0 };
-        Self { ngrams, documents_min, features_max, inverse_penalty, class_weight_power: 0.0 }
+        let (inverse_penalty, class_weight_power) = match (head, language) {
+            (TextHead::Intent, _) => (30.0, 0.0),
+            // Two of three texts are negative.
+            (TextHead::Sentiment, Language::En) => (3.0, 1.0),
+            _ => (10.0, 0.0),
+        };
+        Self { ngrams, documents_min, features_max, inverse_penalty, class_weight_power }
     }
 }
 

@@ -119,7 +119,7 @@ pub(super) struct TrainArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
-    /// Corrections of the encoder: a file of `contactflow adapt`, `none` or `built-in`, none so far [default: built-in]
+    /// Corrections of the encoder: a file of `adapt` or of --adapter-output, `none` or `built-in` (English) [default: built-in]
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
     /// Learn corrections of the encoder together with the head, and write them there; the head is for the encoder with them
@@ -163,7 +163,7 @@ pub(super) struct EvaluateArgs {
     /// Hugging Face folder of the encoder
     #[arg(long, value_name = "FOLDER")]
     encoder: Option<PathBuf>,
-    /// Corrections of the encoder: a file of `contactflow adapt`, `none` or `built-in`, none so far [default: built-in]
+    /// Corrections of the encoder: a file of `adapt` or of --adapter-output, `none` or `built-in` (English) [default: built-in]
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
     /// Write the report there too, as .txt, .json or .html (may be repeated)

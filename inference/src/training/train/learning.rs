@@ -32,7 +32,7 @@ pub(super) struct Learning<'a> {
     classes: Vec<usize>,
     /// Those of them that networks may learn from.
     neural_rows: BTreeSet<usize>,
-    device: Device,
+    pub(super) device: Device,
 }
 
 impl<'a> Learning<'a> {

@@ -20,7 +20,7 @@ use crate::text_encoder::TextEncoder;
 use crate::training::adapt::bare;
 use crate::training::baseline::{Baseline, baseline};
 use crate::training::features::Features;
-use crate::training::fit::{Until, logits};
+use crate::training::fit::{Fitted, Until, logits};
 use crate::training::labels::{LabelledText, read_labelled};
 use crate::training::metrics::ClassificationReport;
 use crate::training::options::{CorrectionOptions, TrainOptions};
@@ -151,46 +151,33 @@ pub fn train_rows(
 
     let about = (&text_encoder, &metadata);
     let learning = Learning::new((&task, options), about, corrected.as_ref(), device, progress)?;
-    let (fitted, out_of_fold) = if options.folds.is_some() {
-        let (fitted, logits) = cross_fit(&learning, progress)?;
-        (fitted, Some(logits))
-    } else {
-        (learning.fit(task.held_out(), Until::Best, options.checkpoint.as_deref(), progress)?, None)
-    };
-    let training = if options.folds.is_some() { task.all() } else { task.held_out().training.clone() };
-    let neural_rows = learning.neural_rows_of(&training).len() as u64;
-    let own_lexical = lexical_branch(&task, &training, options, progress);
-
-    let adapter = corrected.as_ref().map(|own| Adapter::serialize(own, &fitted.corrections)).transpose()?;
+    let learnt = learn(&learning, &lexical, progress)?;
+    let adapter = corrected.as_ref().map(|own| Adapter::serialize(own, &learnt.fitted.corrections)).transpose()?;
     // From here on with the encoder as the job will have it.
     let with_adapter = adapter.as_deref().map(|bytes| with_adapter(bytes, &model, options, device)).transpose()?;
     let scoring = with_adapter.as_ref().unwrap_or(&text_encoder);
-    let validation = &task.held_out().validation;
-    let recomputed = match (&with_adapter, options.folds) {
-        (Some(encoder), None) => {
-            Some(Features::compute(encoder, &task.texts(validation), &metadata.encoder_layers, None, progress)?)
-        }
-        _ => None,
+    let judge = match (options.folds, &with_adapter) {
+        (Some(_), _) => None,
+        (None, Some(encoder)) => Some(Judge::of_encoder(encoder, &learning, &metadata, progress)?),
+        (None, None) => Some(Judge::of_learning(&learning)),
     };
-    let (features, places) = match &recomputed {
-        Some(features) => (features, (0..validation.len()).collect()),
-        None => (&learning.features, learning.places(validation)),
+    let neural = match &judge {
+        Some(judge) => judge.logits(&learnt.fitted.branch, &learning)?,
+        None => learnt.out_of_fold,
     };
-    let judged = |branch: &RecurrentBranch| logits(branch, features, &places, options.batch_size, device);
-    let neural = out_of_fold.map_or_else(|| judged(&fitted.branch), Ok)?;
     let held_out = HeldOut::new(&task, &task.parts, &neural, &lexical);
     let metadata = HeadMetadata {
-        lexical: own_lexical.as_ref().map(LexicalBranch::metadata),
+        lexical: learnt.lexical.as_ref().map(LexicalBranch::metadata),
         encoder_sha256: scoring.encoder.weights_sha256().to_owned(),
         ..held_out.calibrated(metadata.clone(), options)?
     };
-    let bytes = Head::new(metadata, fitted.branch, own_lexical).to_bytes()?;
+    let bytes = Head::new(metadata, learnt.fitted.branch, learnt.lexical).to_bytes()?;
 
     let head = Head::from_bytes(Path::new("new head"), &bytes, device)?;
     let model_id = head_model_id(scoring, &head);
-    let validation = match options.folds {
-        None => head_report(&task, &head, &judged(head.neural())?, &model_id)?,
-        Some(_) => held_out.report(head.metadata(), &model_id)?,
+    let validation = match &judge {
+        Some(judge) => head_report(&task, &head, &judge.logits(head.neural(), &learning)?, &model_id)?,
+        None => held_out.report(head.metadata(), &model_id)?,
     };
     let report = TrainReport {
         head_sha256: head.sha256().to_owned(),
@@ -201,10 +188,10 @@ pub fn train_rows(
         fold_macro_f1: held_out.macro_f1_by_part(&task.parts, head.metadata())?,
         rows: rows_read as u64,
         rows_dropped: (rows_read - task.rows.len()) as u64,
-        training_rows: training.len() as u64,
-        neural_rows,
-        curve: fitted.curve,
-        best_epoch: fitted.best_epoch,
+        training_rows: learnt.training_rows,
+        neural_rows: learnt.neural_rows,
+        curve: learnt.fitted.curve,
+        best_epoch: learnt.fitted.best_epoch,
         lexical_share: head.metadata().lexical_share,
         temperature: head.metadata().temperature,
         label_bias: head.metadata().label_bias.clone(),
@@ -215,6 +202,68 @@ pub fn train_rows(
         model_id,
     };
     Ok(Trained { head: bytes, adapter, report })
+}
+
+/// The branches of the head, and how they came about.
+struct Learnt {
+    fitted: Fitted,
+    lexical: Option<LexicalBranch>,
+    /// Logits of all rows by networks that have not learnt from them; none without folds.
+    out_of_fold: Vec<Vec<f32>>,
+    training_rows: u64,
+    neural_rows: u64,
+}
+
+/// Fits the head's branches; `lexical` are those of the parts.
+fn learn(learning: &Learning<'_>, lexical: &[LexicalBranch], progress: &mut dyn FnMut(Progress)) -> Result<Learnt> {
+    let (task, options) = (learning.task, learning.options);
+    let (training, fitted, out_of_fold, lexical) = if options.folds.is_some() {
+        let (fitted, logits) = cross_fit(learning, progress)?;
+        let all = task.all();
+        let lexical = lexical_branch(task, &all, options, progress);
+        (all, fitted, logits, lexical)
+    } else {
+        let part = task.held_out();
+        let fitted = learning.fit(part, Until::Best, options.checkpoint.as_deref(), progress)?;
+        (part.training.clone(), fitted, Vec::new(), lexical.first().cloned())
+    };
+    let neural_rows = learning.neural_rows_of(&training).len() as u64;
+    Ok(Learnt { fitted, lexical, out_of_fold, training_rows: training.len() as u64, neural_rows })
+}
+
+/// The states of the one part that is held out, as the head will read them.
+enum Judge<'a> {
+    /// Those that the head learnt from have them too.
+    Learnt(&'a Features, Vec<usize>),
+    /// Of an encoder that was corrected since.
+    Recomputed(Features),
+}
+
+impl<'a> Judge<'a> {
+    fn of_learning(learning: &'a Learning<'_>) -> Self {
+        Self::Learnt(&learning.features, learning.places(&learning.task.held_out().validation))
+    }
+
+    fn of_encoder(
+        encoder: &TextEncoder,
+        learning: &Learning<'_>,
+        metadata: &HeadMetadata,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self> {
+        let texts = learning.task.texts(&learning.task.held_out().validation);
+        Ok(Self::Recomputed(Features::compute(encoder, &texts, &metadata.encoder_layers, None, progress)?))
+    }
+
+    fn logits(&self, branch: &RecurrentBranch, learning: &Learning<'_>) -> Result<Vec<Vec<f32>>> {
+        let (size, device) = (learning.options.batch_size, learning.device);
+        match self {
+            Self::Learnt(features, places) => logits(branch, features, places, size, device),
+            Self::Recomputed(features) => {
+                let all: Vec<usize> = (0..learning.task.held_out().validation.len()).collect();
+                logits(branch, features, &all, size, device)
+            }
+        }
+    }
 }
 
 /// The encoder with the adapter in `bytes`.
