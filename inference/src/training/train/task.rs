@@ -154,7 +154,7 @@ mod tests {
     fn every_row_is_held_out_of_one_fold_and_in_the_training_part_of_the_others() {
         let row = |index: usize| LabelledText {
             text: format!("text {index}"),
-            label: if index % 2 == 0 { "negative" } else { "positive" }.to_owned(),
+            label: if index.is_multiple_of(2) { "negative" } else { "positive" }.to_owned(),
             lang: String::new(),
         };
         let shipped = TrainOptions::shipped(TextHead::Sentiment, Language::En);
