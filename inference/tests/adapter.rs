@@ -9,7 +9,7 @@ use std::path::Path;
 
 use contactflow_inference::{
     AdaptOptions, Adapter, AdapterSetting, CorrectionOptions, Device, InferenceError, Language, ModelConfig, Progress,
-    Scorer, TrainOptions, Trained, adapt_rows, train_rows,
+    Scorer, TrainOptions, TrainReport, Trained, adapt_rows, train_rows,
 };
 use contactflow_schemas::prediction::{Outcome, SentimentLabel, TextHead};
 use tiny_model::{Defects, labelled, request, train_options};
@@ -91,7 +91,12 @@ fn an_adaptation_that_was_stopped_goes_on_to_the_same_adapter() {
 }
 
 /// A head and the corrections of the tiny model's upper layer, together.
-fn train_together(folder: &Path, checkpoint: Option<&Path>, progress: &mut dyn FnMut(Progress)) -> Trained {
+fn train_together(
+    folder: &Path,
+    folds: Option<u32>,
+    checkpoint: Option<&Path>,
+    progress: &mut dyn FnMut(Progress),
+) -> Trained {
     tch::set_num_threads(1);
     let corrections = CorrectionOptions { layers: 1, rank: 4, learning_rate: 1e-2, ..CorrectionOptions::default() };
     // An adapter that the settings name is left aside: it is not even looked for.
@@ -100,6 +105,8 @@ fn train_together(folder: &Path, checkpoint: Option<&Path>, progress: &mut dyn F
         model,
         corrections: Some(corrections),
         epochs_max: 4,
+        folds,
+        running_mean: 0.8,
         checkpoint: checkpoint.map(Path::to_owned),
         ..train_options(folder)
     };
@@ -108,9 +115,19 @@ fn train_together(folder: &Path, checkpoint: Option<&Path>, progress: &mut dyn F
 
 #[test]
 fn a_head_and_its_adapter_are_learnt_together_and_belong_together() {
+    learnt_together(None);
+}
+
+#[test]
+fn a_head_and_its_adapter_are_cross_validated_together() {
+    let report = learnt_together(Some(3));
+    assert_eq!((report.validation.n, report.fold_macro_f1.len()), (report.rows - report.rows_dropped, 3));
+}
+
+fn learnt_together(folds: Option<u32>) -> TrainReport {
     let folder = tempfile::tempdir().expect("folder");
     tiny_model::write(folder.path(), Defects::default());
-    let trained = train_together(folder.path(), None, &mut |_| ());
+    let trained = train_together(folder.path(), folds, None, &mut |_| ());
     assert!(trained.report.validation.accuracy > 0.95, "{:?}", trained.report);
     let adapter = trained.adapter.expect("an adapter is learnt");
     let parsed = Adapter::from_bytes(Path::new("adapter"), &adapter).expect("parses");
@@ -127,23 +144,24 @@ fn a_head_and_its_adapter_are_learnt_together_and_belong_together() {
     assert_eq!(scores.sentiment.label, SentimentLabel::Positive);
     let error = Scorer::load(&bare, Device::Cpu).expect_err("the head is for the adapted encoder");
     assert!(matches!(error, InferenceError::EncoderMismatch { .. }), "{error}");
+    trained.report
 }
 
 #[test]
 fn learning_together_goes_on_where_it_was_stopped() {
     let folder = tempfile::tempdir().expect("folder");
     tiny_model::write(folder.path(), Defects::default());
-    let expected = train_together(folder.path(), None, &mut |_| ());
+    let expected = train_together(folder.path(), None, None, &mut |_| ());
     let checkpoint = folder.path().join("head.checkpoint");
     let stopped = std::panic::catch_unwind(|| {
-        train_together(folder.path(), Some(&checkpoint), &mut |progress| match progress {
+        train_together(folder.path(), None, Some(&checkpoint), &mut |progress| match progress {
             Progress::Epoch { figures, .. } if figures.epoch == 3 => panic!("stopped"),
             _ => (),
         })
     });
     assert!(stopped.is_err());
     let mut epochs = Vec::new();
-    let found = train_together(folder.path(), Some(&checkpoint), &mut |progress| {
+    let found = train_together(folder.path(), None, Some(&checkpoint), &mut |progress| {
         if let Progress::Epoch { figures, .. } = progress {
             epochs.push(figures.epoch);
         }
