@@ -1,6 +1,6 @@
 //! Cross-validation in training, on a tiny encoder.
 
-#[allow(dead_code)]
+#[allow(dead_code, reason = "shared with the other tests on a tiny model")]
 mod tiny_model;
 
 use std::path::Path;

@@ -8,11 +8,10 @@ use std::path::{Path, PathBuf};
 use tch::{Device, Tensor};
 
 use crate::error::{InferenceError, Result, malformed, write_whole};
-use crate::quantise::softmax;
 use crate::text_encoder::rows;
 use crate::training::fit::{Fitted, Until};
 use crate::training::metrics::{ClassificationReport, mean_loss};
-use crate::training::train::held_out::not_a_number;
+use crate::training::train::held_out::probabilities;
 use crate::training::train::learning::Learning;
 use crate::training::train::task::Part;
 use crate::training::{EpochFigures, Progress, checkpoint};
@@ -40,10 +39,13 @@ pub(super) fn cross_fit(
     for (network, part) in parts.iter().enumerate() {
         let path = learning.options.checkpoint.as_deref().map(|path| file(path, network));
         let done = path.as_deref().map(|path| load(path, learning, part)).transpose()?.flatten();
-        let fold = match done {
-            Some(fold) => fold,
-            None => fit_fold(learning, part, &mut numbered(network, networks, progress))?,
-        };
+        if let Some(fold) = done {
+            folds.push(fold);
+            continue;
+        }
+        let mut told = numbered(network, networks, |figures| figures, progress);
+        let fitted = learning.fit(part, Until::Every, None, &mut told)?;
+        let fold = Fold { curve: fitted.curve, logits: fitted.validation_logits };
         if let Some(path) = &path {
             save(path, learning, &fold)?;
         }
@@ -58,29 +60,31 @@ pub(super) fn cross_fit(
 
     let whole = Part { training: learning.task.all(), validation: Vec::new() };
     // The head has no rows of its own to be judged by: what the folds had after the same epoch stands for them.
-    let mut told = |step: Progress| match step {
-        Progress::Epoch { epochs_max, figures } => {
-            let of_folds = curve.iter().copied().find(|of_folds| of_folds.epoch == figures.epoch).unwrap_or(figures);
-            let figures = EpochFigures { training_loss: figures.training_loss, ..of_folds };
-            progress(Progress::NetworkEpoch { network: networks - 1, networks, epochs_max, figures });
-        }
-        other => progress(other),
+    let judged = |own: EpochFigures| {
+        let of_folds = curve.iter().copied().find(|of_folds| of_folds.epoch == own.epoch).unwrap_or(own);
+        EpochFigures { training_loss: own.training_loss, ..of_folds }
     };
-    let last = learning.fit(&whole, Until::Epoch(epoch), learning.options.checkpoint.as_deref(), &mut told)?;
+    let last = learning.fit(
+        &whole,
+        Until::Epoch(epoch),
+        learning.options.checkpoint.as_deref(),
+        &mut numbered(networks - 1, networks, judged, progress),
+    )?;
     let logits =
         folds.into_iter().filter_map(|fold| fold.logits.into_iter().nth(epoch as usize - 1)).flatten().collect();
     Ok((Fitted { best_epoch: epoch, curve, ..last }, logits))
 }
 
-fn fit_fold(learning: &Learning<'_>, part: &Part, progress: &mut dyn FnMut(Progress)) -> Result<Fold> {
-    let fitted = learning.fit(part, Until::Every, None, progress)?;
-    Ok(Fold { curve: fitted.curve, logits: fitted.validation_logits })
-}
-
-/// Tells of epochs as those of one of several networks.
-fn numbered(network: usize, networks: usize, progress: &mut dyn FnMut(Progress)) -> impl FnMut(Progress) {
+/// Tells of epochs as those of one of several networks, with the figures that `judged` gives.
+fn numbered(
+    network: usize,
+    networks: usize,
+    judged: impl Fn(EpochFigures) -> EpochFigures,
+    progress: &mut dyn FnMut(Progress),
+) -> impl FnMut(Progress) {
     move |step| match step {
         Progress::Epoch { epochs_max, figures } => {
+            let figures = judged(figures);
             progress(Progress::NetworkEpoch { network, networks, epochs_max, figures });
         }
         other => progress(other),
@@ -95,10 +99,10 @@ fn curve(learning: &Learning<'_>, folds: &[Fold]) -> Result<Vec<EpochFigures>> {
         let mut rows = Vec::with_capacity(task.rows.len());
         for (part, fold) in task.parts.iter().zip(folds) {
             for (&member, logits) in part.validation.iter().zip(&fold.logits[index]) {
-                let logits: Vec<f64> = logits.iter().map(|&logit| f64::from(logit)).collect();
-                rows.push((task.classes[member], softmax(&logits, 1.0).ok_or_else(not_a_number)?));
+                rows.push((task.classes[member], logits.iter().map(|&logit| f64::from(logit)).collect()));
             }
         }
+        let rows = probabilities(&rows, 1.0)?;
         let losses: f64 = folds.iter().map(|fold| fold.curve[index].training_loss).sum();
         Ok(EpochFigures {
             epoch: index as u32 + 1,

@@ -20,15 +20,15 @@ pub(super) struct HeldOut {
 }
 
 impl HeldOut {
-    /// The validation rows of all `parts`: `neural` logits in their order, and the logits of the part's own lexical branch,
+    /// The validation rows of all parts: `neural` logits in their order, and the logits of the part's own lexical branch,
     /// where there are any.
-    pub(super) fn new(task: &Task, parts: &[Part], neural: &[Vec<f32>], lexical: &[LexicalBranch]) -> Self {
+    pub(super) fn new(task: &Task, neural: &[Vec<f32>], lexical: &[LexicalBranch]) -> Self {
         let double = |row: &Vec<f32>| row.iter().map(|&logit| f64::from(logit)).collect();
         let of_part = |(part, branch): (&Part, &LexicalBranch)| -> Vec<Vec<f64>> {
             task.texts(&part.validation).into_iter().map(|text| branch.logits(text)).collect()
         };
-        let lexical = (!lexical.is_empty()).then(|| parts.iter().zip(lexical).flat_map(of_part).collect());
-        let classes = parts.iter().flat_map(|part| task.classes_of(&part.validation)).collect();
+        let lexical = (!lexical.is_empty()).then(|| task.parts.iter().zip(lexical).flat_map(of_part).collect());
+        let classes = task.parts.iter().flat_map(|part| task.classes_of(&part.validation)).collect();
         Self { classes, neural: neural.iter().map(double).collect(), lexical }
     }
 

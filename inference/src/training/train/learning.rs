@@ -8,12 +8,12 @@ use tch::Device;
 use crate::adapter::AdapterMetadata;
 use crate::encoder::Encoder;
 use crate::error::Result;
-use crate::head::HeadMetadata;
+use crate::head::{HeadMetadata, RecurrentBranch};
 use crate::lexical::LexicalBranch;
 use crate::text_encoder::TextEncoder;
 use crate::training::descent::class_weights;
 use crate::training::features::Features;
-use crate::training::fit::{Dataset, Fitted, Fitting, Until, fit};
+use crate::training::fit::{Dataset, Fitted, Fitting, Until, fit, logits};
 use crate::training::options::TrainOptions;
 use crate::training::train::task::{Part, Task};
 use crate::training::{Progress, lexical};
@@ -22,7 +22,7 @@ use crate::training::{Progress, lexical};
 pub(super) struct Learning<'a> {
     pub(super) task: &'a Task,
     pub(super) options: &'a TrainOptions,
-    pub(super) features: Features,
+    features: Features,
     /// Names the run in checkpoints.
     pub(super) run: String,
     metadata: &'a HeadMetadata,
@@ -32,7 +32,7 @@ pub(super) struct Learning<'a> {
     classes: Vec<usize>,
     /// Those of them that networks may learn from.
     neural_rows: BTreeSet<usize>,
-    pub(super) device: Device,
+    device: Device,
 }
 
 impl<'a> Learning<'a> {
@@ -100,6 +100,16 @@ impl<'a> Learning<'a> {
             device: self.device,
         };
         fit(&fitting, progress)
+    }
+
+    /// Logits of the one part that is held out; of its `recomputed` states where the encoder was corrected since.
+    pub(super) fn judged(&self, branch: &RecurrentBranch, recomputed: Option<&Features>) -> Result<Vec<Vec<f32>>> {
+        let validation = &self.task.held_out().validation;
+        let (features, places) = match recomputed {
+            Some(features) => (features, (0..validation.len()).collect()),
+            None => (&self.features, self.places(validation)),
+        };
+        logits(branch, features, &places, self.options.batch_size, self.device)
     }
 }
 

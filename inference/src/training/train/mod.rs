@@ -13,14 +13,14 @@ use tch::Device;
 use crate::adapter::{Adapter, AdapterMetadata};
 use crate::config::ModelConfig;
 use crate::error::{InferenceError, Result, write_whole};
-use crate::head::{Head, HeadMetadata, RecurrentBranch};
+use crate::head::{Head, HeadMetadata};
 use crate::lexical::LexicalBranch;
 use crate::scorer::head_model_id;
 use crate::text_encoder::TextEncoder;
 use crate::training::adapt::bare;
 use crate::training::baseline::{Baseline, baseline};
 use crate::training::features::Features;
-use crate::training::fit::{Fitted, Until, logits};
+use crate::training::fit::{Fitted, Until};
 use crate::training::labels::{LabelledText, read_labelled};
 use crate::training::metrics::ClassificationReport;
 use crate::training::options::{CorrectionOptions, TrainOptions};
@@ -51,7 +51,8 @@ pub struct TrainReport {
     /// Folds of the cross-validation; none where one part was held out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub folds: Option<u32>,
-    /// Macro-F1 of the head on the validation part, or of each fold's head on the fold.
+    /// Macro-F1 of each fold's head on the fold.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub fold_macro_f1: Vec<f64>,
     /// Rows read, repeats included.
     pub rows: u64,
@@ -156,16 +157,18 @@ pub fn train_rows(
     // From here on with the encoder as the job will have it.
     let with_adapter = adapter.as_deref().map(|bytes| with_adapter(bytes, &model, options, device)).transpose()?;
     let scoring = with_adapter.as_ref().unwrap_or(&text_encoder);
-    let judge = match (options.folds, &with_adapter) {
-        (Some(_), _) => None,
-        (None, Some(encoder)) => Some(Judge::of_encoder(encoder, &learning, &metadata, progress)?),
-        (None, None) => Some(Judge::of_learning(&learning)),
+    let validation = task.texts(&task.held_out().validation);
+    let recomputed = match (&with_adapter, options.folds) {
+        (Some(encoder), None) => {
+            Some(Features::compute(encoder, &validation, &metadata.encoder_layers, None, progress)?)
+        }
+        _ => None,
     };
-    let neural = match &judge {
-        Some(judge) => judge.logits(&learnt.fitted.branch, &learning)?,
-        None => learnt.out_of_fold,
+    let neural = match learnt.out_of_fold {
+        Some(logits) => logits,
+        None => learning.judged(&learnt.fitted.branch, recomputed.as_ref())?,
     };
-    let held_out = HeldOut::new(&task, &task.parts, &neural, &lexical);
+    let held_out = HeldOut::new(&task, &neural, &lexical);
     let metadata = HeadMetadata {
         lexical: learnt.lexical.as_ref().map(LexicalBranch::metadata),
         encoder_sha256: scoring.encoder.weights_sha256().to_owned(),
@@ -175,9 +178,12 @@ pub fn train_rows(
 
     let head = Head::from_bytes(Path::new("new head"), &bytes, device)?;
     let model_id = head_model_id(scoring, &head);
-    let validation = match &judge {
-        Some(judge) => head_report(&task, &head, &judge.logits(head.neural(), &learning)?, &model_id)?,
-        None => held_out.report(head.metadata(), &model_id)?,
+    let (validation, fold_macro_f1) = if options.folds.is_some() {
+        let by_fold = held_out.macro_f1_by_part(&task.parts, head.metadata())?;
+        (held_out.report(head.metadata(), &model_id)?, by_fold)
+    } else {
+        let neural = learning.judged(head.neural(), recomputed.as_ref())?;
+        (head_report(&task, &head, &neural, &model_id)?, Vec::new())
     };
     let report = TrainReport {
         head_sha256: head.sha256().to_owned(),
@@ -185,7 +191,7 @@ pub fn train_rows(
         adapter_sha256: adapter.as_deref().map(sha256_hex),
         seed: options.seed,
         folds: options.folds,
-        fold_macro_f1: held_out.macro_f1_by_part(&task.parts, head.metadata())?,
+        fold_macro_f1,
         rows: rows_read as u64,
         rows_dropped: (rows_read - task.rows.len()) as u64,
         training_rows: learnt.training_rows,
@@ -209,7 +215,7 @@ struct Learnt {
     fitted: Fitted,
     lexical: Option<LexicalBranch>,
     /// Logits of all rows by networks that have not learnt from them; none without folds.
-    out_of_fold: Vec<Vec<f32>>,
+    out_of_fold: Option<Vec<Vec<f32>>>,
     training_rows: u64,
     neural_rows: u64,
 }
@@ -221,49 +227,14 @@ fn learn(learning: &Learning<'_>, lexical: &[LexicalBranch], progress: &mut dyn 
         let (fitted, logits) = cross_fit(learning, progress)?;
         let all = task.all();
         let lexical = lexical_branch(task, &all, options, progress);
-        (all, fitted, logits, lexical)
+        (all, fitted, Some(logits), lexical)
     } else {
         let part = task.held_out();
         let fitted = learning.fit(part, Until::Best, options.checkpoint.as_deref(), progress)?;
-        (part.training.clone(), fitted, Vec::new(), lexical.first().cloned())
+        (part.training.clone(), fitted, None, lexical.first().cloned())
     };
     let neural_rows = learning.neural_rows_of(&training).len() as u64;
     Ok(Learnt { fitted, lexical, out_of_fold, training_rows: training.len() as u64, neural_rows })
-}
-
-/// The states of the one part that is held out, as the head will read them.
-enum Judge<'a> {
-    /// Those that the head learnt from have them too.
-    Learnt(&'a Features, Vec<usize>),
-    /// Of an encoder that was corrected since.
-    Recomputed(Features),
-}
-
-impl<'a> Judge<'a> {
-    fn of_learning(learning: &'a Learning<'_>) -> Self {
-        Self::Learnt(&learning.features, learning.places(&learning.task.held_out().validation))
-    }
-
-    fn of_encoder(
-        encoder: &TextEncoder,
-        learning: &Learning<'_>,
-        metadata: &HeadMetadata,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Self> {
-        let texts = learning.task.texts(&learning.task.held_out().validation);
-        Ok(Self::Recomputed(Features::compute(encoder, &texts, &metadata.encoder_layers, None, progress)?))
-    }
-
-    fn logits(&self, branch: &RecurrentBranch, learning: &Learning<'_>) -> Result<Vec<Vec<f32>>> {
-        let (size, device) = (learning.options.batch_size, learning.device);
-        match self {
-            Self::Learnt(features, places) => logits(branch, features, places, size, device),
-            Self::Recomputed(features) => {
-                let all: Vec<usize> = (0..learning.task.held_out().validation.len()).collect();
-                logits(branch, features, &all, size, device)
-            }
-        }
-    }
 }
 
 /// The encoder with the adapter in `bytes`.
