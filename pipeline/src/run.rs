@@ -32,7 +32,7 @@ use crate::ingest::{IngestProgress, ReadError};
 use crate::job::{Devices, JobContext, ModelDevices};
 use crate::settings::{InferenceSettings, JobSettings, SettingsError};
 use crate::sink::{CommitError, CommitSummary, Committer, EncodeError, Inspection, Objects};
-use crate::state::{self, StateError};
+use crate::state::StateError;
 use crate::store::{Root, StoreError};
 
 pub use cluster::ClusterError;
@@ -95,6 +95,11 @@ impl From<ReadError> for JobError {
 }
 
 impl JobError {
+    /// True when a state file of the commit that the job goes on from is gone.
+    fn lacks_state(&self) -> bool {
+        matches!(self, Self::State(StateError::Missing { .. }))
+    }
+
     /// True when the settings or the command line have to change (exit code 2).
     pub fn is_configuration(&self) -> bool {
         match self {
@@ -151,7 +156,8 @@ pub struct RunSummary {
     pub rejects: u64,
     /// Rows taken over from the state of an earlier run.
     pub restored_rows: u64,
-    /// How often the workers were started again, because something was sealed or something sealed changed.
+    /// How often the workers were started again: something was sealed, something sealed changed, or the job before made a
+    /// commit after this one had begun.
     pub restarts: u32,
     /// Commits made.
     pub commits: u64,
@@ -240,7 +246,7 @@ fn prepare(
         Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     // Only after the claim: until then another job may be writing.
     output.clear_partial_files()?;
-    take_state_over(&objects, &committer, settings, &output_url, &inputs)?;
+    admit_without_state(&committer, settings, &output_url, &inputs)?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);
     }
@@ -257,28 +263,19 @@ fn prepare(
     Ok((context, committer))
 }
 
-/// Clears what an unfinished commit of an earlier run left. A run that keeps no state must read all that there is, and takes the
-/// state of the root away with its first commit.
-fn take_state_over(
-    objects: &Arc<dyn Objects>,
+/// A run that keeps no state must read all that there is, and takes the state of the root away with its first commit.
+fn admit_without_state(
     committer: &Committer,
     settings: &JobSettings,
     root: &str,
     inputs: &[String],
-) -> Result<(), JobError> {
-    let previous = committer.previous();
-    if let Some(previous) = previous.filter(|previous| previous.state.is_some() && !settings.keep_state) {
-        let missing = previous.inputs_missing_in(inputs);
-        if !missing.is_empty() {
-            return Err(CommitError::MissingInputs { root: root.to_owned(), missing }.into());
-        }
-    }
-    let live = previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default();
-    let deleted = state::delete_orphans(objects, live)?;
-    if deleted > 0 {
-        tracing::info!(deleted, "state files of an unfinished commit were deleted");
-    }
-    Ok(())
+) -> Result<(), CommitError> {
+    let Some(previous) = committer.previous().filter(|previous| previous.state.is_some() && !settings.keep_state)
+    else {
+        return Ok(());
+    };
+    let missing = previous.inputs_missing_in(inputs);
+    if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root.to_owned(), missing }) }
 }
 
 fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {

@@ -13,7 +13,7 @@
 //!
 //! 1. A commit's manifest names exactly the rows its tables follow from: rows, source positions and tables become durable
 //!    in the one write that creates the manifest. A file that no manifest names is left over from an attempt and is
-//!    deleted at the next start.
+//!    deleted with the first commit of the next run, not before: until then the job before may still create a manifest.
 //! 2. A state file is written once and never changed; its name holds the generation of the writer, so that a zombie
 //!    cannot touch one of its successor. Its SHA-256 is in the manifest and is checked when it is read.
 //! 3. Order does not matter: the ledger is a join-semilattice, and the rows that shaped it shape it again, whichever
@@ -27,7 +27,7 @@ mod rewrite;
 mod sealing;
 mod segment;
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -171,17 +171,54 @@ pub fn in_the_open(body: Bytes, path: &str) -> Result<Bytes, StateError> {
     cipher::unseal(body, path)
 }
 
-/// Deletes state files that `live` does not name: an attempt that was not committed left them.
+/// Deletes state files that `live` does not name and a job of `generation` or an earlier one wrote: an attempt that was not
+/// committed left them. Those of a later job may be of the commit that it is about to make.
 ///
 /// # Errors
 /// Those of the store.
-pub fn delete_orphans(objects: &Arc<dyn Objects>, live: &[StateFile]) -> Result<usize, StateError> {
+pub fn delete_orphans(objects: &dyn Objects, live: &[StateFile], generation: u64) -> Result<usize, StateError> {
+    let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
     let mut deleted = 0;
     for found in objects.list(STATE)? {
-        if !live.iter().any(|file| file.path == found.name) {
+        if !live.contains(found.name.as_str()) && generation_of(&found.name) <= generation {
             objects.delete(&found.name)?;
             deleted += 1;
         }
     }
     Ok(deleted)
+}
+
+/// Generation of the job that wrote a state file; 0 where the name does not say.
+fn generation_of(path: &str) -> u64 {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Root;
+
+    #[test]
+    fn orphans_are_of_this_job_or_an_earlier_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let root: &dyn Objects = &Root::open(folder.path().to_str().unwrap(), true).unwrap();
+        let names =
+            ["0000000001-0000-0000", "0000000002-0001-merged-00000007", "0000000002-0000-0000", "0000000003-0000-0000"];
+        let paths = names.map(|name| format!("{STATE}/deliveries/{name}.parquet"));
+        paths.iter().for_each(|path| _ = root.put(path, Bytes::from_static(b"rows")).unwrap());
+        let live = StateFile {
+            kind: StateKind::Deliveries,
+            path: paths[2].clone(),
+            rows: 1,
+            bytes: 4,
+            sha256: String::new(),
+            model_id: None,
+            sealed_before_day: None,
+        };
+        assert_eq!(delete_orphans(root, &[live], 2).unwrap(), 2);
+        let mut left: Vec<String> = root.list(STATE).unwrap().into_iter().map(|found| found.name).collect();
+        left.sort_unstable();
+        assert_eq!(left, paths[2..]);
+    }
 }

@@ -1,12 +1,15 @@
 //! Two jobs on one root: one of them stops with a clear error within seconds, and the tables are those of a clean run.
 
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use contactflow::settings::Layout;
 use contactflow_tests::bytes::differing_folders;
+use contactflow_tests::cluster::{Cluster, Shape};
 use contactflow_tests::delta_log::{self, DeltaLog};
 use contactflow_tests::histories::{Size, history, split};
+use contactflow_tests::object_server::Write;
 use contactflow_tests::product::Product;
 use contactflow_tests::program::{Commits, Job, Mode};
 use contactflow_tests::runner::{Files, RunOptions, Runner, to_files};
@@ -118,6 +121,102 @@ fn jobs_that_start_together_damage_nothing() -> Result<()> {
         }
         job.once(1)?.well()?;
         is_clean(&store, &files)?;
+    }
+    Ok(())
+}
+
+/// How far the second job has come when the last commit of the first, which had begun before, is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Late {
+    /// It has claimed the root, read what it goes on from, and is about to write its first state.
+    Computing,
+    /// It has written its tables and is about to say that they are a commit.
+    Committing,
+}
+
+/// A commit, held back in the server until the heir has come so far.
+#[derive(Default)]
+struct HeldBack {
+    /// The request is there; it may go on; it is done.
+    stage: Mutex<[bool; 3]>,
+    changed: Condvar,
+}
+
+impl HeldBack {
+    fn set(&self, number: usize) -> bool {
+        let mut stage = self.stage.lock().expect("no watch panics");
+        self.changed.notify_all();
+        std::mem::replace(&mut stage[number], true)
+    }
+
+    fn wait(&self, number: usize) {
+        let stage = self.stage.lock().expect("no watch panics");
+        let waited = self.changed.wait_timeout_while(stage, SECONDS, |stage| !stage[number]).expect("no watch panics");
+        assert!(waited.0[number], "stage {number} is not reached");
+    }
+
+    /// Told of every write.
+    fn watch(&self, write: &Write, late: Late, commit: u64) {
+        let is_manifest = write.path.ends_with(&format!("manifests/{commit:020}.json"));
+        match (is_manifest, write.is_done) {
+            (true, false) if !self.set(0) => self.wait(1),
+            (true, true) => _ = self.set(2),
+            (_, false) => {
+                let is_there = match late {
+                    Late::Computing => {
+                        write.path.contains("/_contactflow/state/") && write.path.contains("/0000000002-")
+                    }
+                    Late::Committing => is_manifest,
+                };
+                if is_there {
+                    self.set(1);
+                    self.wait(2);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A job that has made sure that the root is its own, and is held up before it says so, commits after its heir has begun.
+fn a_late_commit_is_gone_on_from_in(layout: Layout, late: Late, processes: usize) -> Result<()> {
+    let store = Store::start(Kind::S3)?.context("it is always there")?;
+    let server = store.server().context("it is one")?;
+    let files = to_files(&split(&history(5, Size::default()), 3, 5));
+    let job = Job::new(&store, "events", "tables", &options(layout))?;
+    let put = |number: usize| store.put(&format!("events/{}", files[number].0), &files[number].1);
+    put(0)?;
+    let mut zombie = job.start(Mode::Follow, 1)?;
+    zombie.wait_until(|| Ok(Commits::read(&store.files("tables")?)?.sources.len() == 1))?;
+
+    let commit = Commits::read(&store.files("tables")?)?.newest + 1;
+    let held_back = Arc::new(HeldBack::default());
+    let watching = Arc::clone(&held_back);
+    server.set_watch(Some(Arc::new(move |write| watching.watch(write, late, commit))));
+    put(1)?;
+    held_back.wait(0);
+    // The zombie has not read this one.
+    put(2)?;
+    Cluster::once(&store, &job, Shape { processes, workers: 1 })?;
+    let complaint = zombie.end_within(SECONDS).context("the job that lost its root goes on")?.complaint()?;
+    ensure!(complaint.contains("held by another writer"), "{complaint}");
+    let commits = Commits::read(&store.files("tables")?)?;
+    ensure!((commits.newest, commits.sources.len()) == (commit + 1, 3), "{commits:?}");
+    is_clean(&store, &files)?;
+    // What the two have left is enough to go on from.
+    job.once(1)?.well()?;
+    is_clean(&store, &files)
+}
+
+#[test]
+fn a_late_commit_is_gone_on_from() -> Result<()> {
+    use Late::{Committing, Computing};
+    use Layout::{Delta, Parquet};
+    for (layout, late, processes) in
+        [(Parquet, Computing, 1), (Parquet, Committing, 2), (Delta, Computing, 2), (Delta, Committing, 1)]
+    {
+        let context = || format!("{layout:?}, {late:?}, {processes} processes");
+        a_late_commit_is_gone_on_from_in(layout, late, processes).with_context(context)?;
     }
     Ok(())
 }

@@ -4,16 +4,16 @@ use super::JobError;
 use crate::sink::CommitError;
 use crate::store::StoreError;
 
-/// What ended the job, `error` or a successor: that one clears away what this job was still writing, which a disk tells as a
-/// file that is not there.
-pub(super) fn cause(error: JobError, check_successor: impl FnOnce() -> Result<(), CommitError>) -> JobError {
-    if !is_of_the_disk(&error) {
+/// What ended the job, `error` or another job. A successor clears away what this job was still writing, which a disk tells as a
+/// file that is not there; a predecessor may take away state with a commit that comes late.
+pub(super) fn cause(error: JobError, check_others: impl FnOnce() -> Result<(), CommitError>) -> JobError {
+    if !is_of_the_disk(&error) && !error.lacks_state() {
         return error;
     }
-    match check_successor() {
-        Err(fenced @ CommitError::Fenced { .. }) => {
+    match check_others() {
+        Err(other @ (CommitError::Fenced { .. } | CommitError::Preceded { .. })) => {
             tracing::debug!(%error, "a file of this job is gone");
-            fenced.into()
+            other.into()
         }
         _ => error,
     }
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_a_successor_cleared_away_is_told_as_the_successor() {
+    fn a_file_that_another_job_cleared_away_is_told_as_that_job() {
         let detail = || "No such file or directory".to_owned();
         let disk = || writing(StoreError::LocalDisk { path: "x".to_owned(), detail: detail() });
         let successor = || Err(CommitError::Fenced { root: "r".to_owned(), by: "job b".to_owned() });
@@ -44,6 +44,10 @@ mod tests {
         assert!(matches!(told, JobError::Commit(CommitError::Fenced { .. })), "{told}");
         let told = cause(disk(), || Ok(()));
         assert!(matches!(told, JobError::State(_)), "{told}");
+        let gone = JobError::State(StateError::Missing { path: "1.parquet".to_owned() });
+        let predecessor = || Err(CommitError::Preceded { root: "r".to_owned(), by: "job a".to_owned() });
+        let told = cause(gone, predecessor);
+        assert!(matches!(told, JobError::Commit(CommitError::Preceded { .. })), "{told}");
         let far = writing(StoreError::Unreachable { url: "s3://x".to_owned(), detail: detail() });
         let told = cause(far, || panic!("a store that cannot be reached is not asked again"));
         assert!(matches!(told, JobError::State(_)), "{told}");

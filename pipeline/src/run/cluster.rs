@@ -122,6 +122,8 @@ pub(super) struct Told {
     pub(super) process: usize,
     message: String,
     is_configuration: bool,
+    /// A state file of the commit that the job goes on from is gone.
+    pub(super) lacks_state: bool,
 }
 
 impl Told {
@@ -129,15 +131,21 @@ impl Told {
     pub(super) fn of(process: usize, error: &JobError) -> Self {
         match error {
             JobError::Cluster(ClusterError::Elsewhere { process, message, is_configuration }) => {
-                Self { process: *process, message: message.clone(), is_configuration: *is_configuration }
+                let (message, is_configuration) = (message.clone(), *is_configuration);
+                Self { process: *process, message, is_configuration, lacks_state: false }
             }
-            _ => Self { process, message: error.to_string(), is_configuration: error.is_configuration() },
+            _ => Self {
+                process,
+                message: error.to_string(),
+                is_configuration: error.is_configuration(),
+                lacks_state: error.lacks_state(),
+            },
         }
     }
 }
 
 impl From<Told> for JobError {
-    fn from(Told { process, message, is_configuration }: Told) -> Self {
+    fn from(Told { process, message, is_configuration, .. }: Told) -> Self {
         ClusterError::Elsewhere { process, message, is_configuration }.into()
     }
 }

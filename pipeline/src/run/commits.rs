@@ -13,8 +13,8 @@ use super::shared::{Shared, Target};
 use super::{JobError, Mode};
 use crate::job::JobContext;
 use crate::settings::JobSettings;
-use crate::sink::{CommitInput, PublishedSettings};
-use crate::state::{STATE, StateLedger, merge};
+use crate::sink::{CommitInput, Manifest, PublishedSettings};
+use crate::state::{STATE, StateLedger, delete_orphans, merge};
 
 impl Shared {
     /// True when a commit would make something durable that is not: the first of a run says what the inputs hold now,
@@ -95,7 +95,11 @@ impl Shared {
             settings: published_settings(&self.settings, &self.context),
             state: ledger.state.as_ref().map(StateLedger::files),
         };
+        let is_first = !committer.has_committed();
         let summary = committer.commit(input)?;
+        if is_first {
+            self.delete_orphans(committer.previous());
+        }
         ledger.planner.committed();
         let superseded = ledger.state.as_mut().map(StateLedger::committed).unwrap_or_default();
         for path in superseded {
@@ -107,6 +111,17 @@ impl Shared {
         ledger.last_commit = Some(summary);
         ledger.counted = self.context.ingest.progress.counted();
         Ok(())
+    }
+
+    /// Deletes state files that no commit names: unfinished commits of earlier runs left them, and nobody can finish those any
+    /// more. What this commit supersedes goes too.
+    fn delete_orphans(&self, last: Option<&Manifest>) {
+        let live = last.and_then(|last| last.state.as_deref()).unwrap_or_default();
+        match delete_orphans(&*self.context.ingest.objects, live, self.generation()) {
+            Ok(0) => {}
+            Ok(deleted) => tracing::debug!(deleted, "state files that no commit names were deleted"),
+            Err(error) => tracing::warn!(%error, "outdated state files stay until the next start"),
+        }
     }
 
     /// Takes events out of what restatements name as causes; tells how many files named any.

@@ -10,7 +10,7 @@
 //!
 //! A worker that [has failed](Shared::has_failed) attends no further meeting, so no meeting is held without all. It waits until
 //! worker 0 has told everybody of the failure, and then closes its inputs like everybody else. What is sealed and has to be
-//! opened ends the work of the workers in the same way; they are started again.
+//! opened, and a late commit of the job before, end the work of the workers in the same way; they are started again.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
@@ -31,6 +31,7 @@ use timely::dataflow::{InputHandle, Stream};
 use timely::worker::Worker;
 
 use super::cluster::Told;
+use super::resume::Again;
 use super::sealing::{Finding, Question};
 use super::shared::Shared;
 use crate::ingest::IngestProgress;
@@ -105,8 +106,8 @@ enum Decision {
     Waiting(Vec<usize>),
     /// Nobody goes on.
     Failed(Told),
-    /// All start again, with nothing frozen after this day.
-    Unseal(i32),
+    /// What was read and scored since the last commit is given up, and all start again.
+    Again(Again),
 }
 
 /// A decision for which all wait.
@@ -313,9 +314,9 @@ impl<'a> Coordination<'a> {
                 self.told.failure_heard = true;
                 self.shared.fail(told.into());
             }
-            Decision::Unseal(day) => {
+            Decision::Again(again) => {
                 self.told.failure_heard = true;
-                self.shared.start_unsealed(day);
+                self.shared.start_over(again);
             }
         }
     }
@@ -347,8 +348,9 @@ impl<'a> Coordination<'a> {
                 self.told.waiting_of_all[process] = texts;
                 self.decide(Decision::Waiting(self.told.waiting_of_all.clone()));
             }
+            Report::Failed(told) if self.shared.is_preceded(&told) => self.end_work(Decision::Again(Again::Preceded)),
             Report::Failed(told) => self.end_work(Decision::Failed(told)),
-            Report::Unseal(day) => self.end_work(Decision::Unseal(day)),
+            Report::Unseal(day) => self.end_work(Decision::Again(Again::Unsealed(day))),
             report => self.shared.receive(report),
         }
     }

@@ -75,8 +75,9 @@ struct Found {
 /// Erases `contact` of `tenant` (of every tenant without one) from the root.
 ///
 /// # Errors
-/// [`JobError::NoCommit`], [`JobError::NoState`], a running job's [`Fenced`](crate::sink::CommitError::Fenced) claim race, those of
-/// the store. An erasure that was cut short is finished by calling it again.
+/// [`JobError::NoCommit`], [`JobError::NoState`], [`Fenced`](crate::sink::CommitError::Fenced) or
+/// [`Preceded`](crate::sink::CommitError::Preceded) by a running job, those of the store. An erasure that was cut short is
+/// finished by calling it again.
 pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) -> Result<Receipt, JobError> {
     let root = Root::open(output, false)?;
     let url = root.url.clone();
@@ -88,7 +89,6 @@ pub fn erase(output: &str, contact: &str, tenant: Option<&str>, workers: usize) 
     let committer = Committer::open(Arc::clone(&objects), &url, TableLayout::of_root(&*objects)?, &writer_id(), &[])?;
     let previous = committer.previous().cloned().unwrap_or_else(|| unreachable!("a commit was found a moment ago"));
     let Some(state) = previous.state.clone() else { return Err(JobError::NoState { root: url }) };
-    crate::state::delete_orphans(&objects, &state)?;
     let found = Found::search(&*objects, &state, contact, tenant)?;
     let mut receipt = Receipt {
         events: found.events.len() as u64,

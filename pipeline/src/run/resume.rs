@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::seal::{Horizon, Sealed, SealedIndex, Unsealing};
 use crate::sink::{CommitSummary, Manifest, Objects, SourceFile};
 use crate::state::{StateError, StateFile, StateKind};
@@ -77,12 +79,14 @@ impl Resume {
 }
 
 /// Why the workers start again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Again {
     /// A commit has sealed something, or was to: that leaves memory.
     Sealed,
     /// Something sealed changes: nothing may be frozen from this day on.
     Unsealed(i32),
+    /// The job that held the root before has made a commit that this one does not go on from.
+    Preceded,
 }
 
 /// What earlier starts of the workers of a run leave to the next.

@@ -19,7 +19,7 @@ use crate::ingest::FileAssignment;
 use crate::job::{JobContext, ModelDevices};
 use crate::seal::Horizon;
 use crate::settings::JobSettings;
-use crate::sink::{CommitSummary, Committer, HandedOver, Inspection, Inspector, Objects, PartitionWriter};
+use crate::sink::{CommitError, CommitSummary, Committer, HandedOver, Inspection, Inspector, Objects, PartitionWriter};
 use crate::state::{NewState, StateFile, StateJournal, StateLedger};
 
 /// Asks a following job to end after its current round.
@@ -192,10 +192,24 @@ impl Shared {
         self.end_work();
     }
 
-    /// What was read and scored since the last commit is given up, and the workers start again with nothing frozen after this day.
-    pub(super) fn start_unsealed(&self, frozen_day: i32) {
-        self.ledger().again = Some(Again::Unsealed(frozen_day));
+    /// What was read and scored since the last commit is given up, and the workers start again.
+    pub(super) fn start_over(&self, again: Again) {
+        self.ledger().again = Some(again);
         self.end_work();
+    }
+
+    /// True when what a process tells of ends the work because the job before made a commit after this one had begun. Asked
+    /// where the say is.
+    pub(super) fn is_preceded(&self, told: &Told) -> bool {
+        let ledger = self.ledger();
+        let Target::Commit(committer) = &ledger.target else { return false };
+        let is_told = matches!(ledger.failure, Some(JobError::Commit(CommitError::Preceded { .. })));
+        // A late commit takes away state that only the one before it needs.
+        let takes_away = || {
+            let late = committer.check_predecessor();
+            !committer.has_committed() && matches!(late, Err(CommitError::Preceded { .. }))
+        };
+        is_told || told.lacks_state && takes_away()
     }
 
     fn end_work(&self) {
@@ -218,7 +232,8 @@ impl Shared {
     /// What the next start of the workers of this run goes on from, and why there is one; none when the run is over.
     pub(super) fn again(&self) -> Option<(Again, Before)> {
         let ledger = self.ledger();
-        let again = ledger.again.filter(|_| ledger.failure.is_none())?;
+        // That the job before made a commit is a failure that has been seen to.
+        let again = ledger.again.filter(|again| *again == Again::Preceded || ledger.failure.is_none())?;
         let before = Before {
             starts: self.starts + 1,
             sealed_until: ledger.sealed_until,
@@ -257,6 +272,11 @@ impl Shared {
             Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem(worker), &self.context.models),
             None => StateJournal::off(),
         }
+    }
+
+    /// Number of the claim of the root.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// How the names of state files begin that are written by one worker, or by nobody else.
@@ -331,7 +351,9 @@ impl Shared {
         let mut ledger = self.ledger();
         if let Some(error) = ledger.failure.take() {
             return Err(match &ledger.target {
-                Target::Commit(committer) => cause(error, || committer.check_successor()),
+                Target::Commit(committer) => {
+                    cause(error, || committer.check_successor().and_then(|()| committer.check_predecessor()))
+                }
                 Target::Compare(_) | Target::Elsewhere(_) => error,
             });
         }

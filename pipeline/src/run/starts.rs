@@ -1,5 +1,5 @@
-//! The workers of a run are started, and started again when a seal was made or has to be opened: what leads from one start to
-//! the next, in the process that commits and in [members](super::member).
+//! The workers of a run are started, and started again when a seal was made or has to be opened, or when the job before has made
+//! one more commit: what leads from one start to the next, in the process that commits and in [members](super::member).
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use std::time::Instant;
 
 use contactflow_operators::infer::Backlog;
 
+use super::cause::cause;
 use super::cluster::{Connections, Start};
 use super::commits::published_settings;
 use super::resume::{Again, Before, Resume};
 use super::shared::{Shared, Stop, Target};
-use super::{JobError, Mode, RunSummary, start_workers};
+use super::{JobError, Mode, RunSummary, admit_without_state, start_workers};
 use crate::job::{JobContext, ModelDevices};
 use crate::seal::Sealed;
 use crate::settings::JobSettings;
@@ -85,17 +86,12 @@ pub(super) fn work_until_done(
     mut committer: Committer,
     mut connections: Option<Connections>,
 ) -> Result<RunSummary, JobError> {
-    let objects = Arc::clone(&run.context.ingest.objects);
-    let is_same = run.settings.keep_state
-        && committer.previous().is_some_and(|previous| {
-            previous.settings.as_ref() == Some(&published_settings(run.settings, &run.context))
-        });
-    // What other settings have sealed has to be computed anew.
-    let mut sealed_until = if is_same { i32::MAX } else { i32::MIN };
+    let mut sealed_until = sealed_until(&run, &committer);
     loop {
         let (resume, sealed) = match begin(&run, &mut committer, sealed_until, connections.as_mut()) {
             Ok(begun) => begun,
             Err(error) => {
+                let error = cause(error, || committer.check_predecessor());
                 connections.into_iter().for_each(|connections| connections.give_up(&error));
                 return Err(error);
             }
@@ -108,17 +104,41 @@ pub(super) fn work_until_done(
         connections = run.reconnect()?;
         committer = shared.into_committer().unwrap_or_else(|| unreachable!("this process commits"));
         committer.start_again();
-        let previous = committer.previous();
-        state::delete_orphans(&objects, previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default())?;
-        run.go_back(previous.iter().flat_map(|previous| &previous.sources).map(|source| source.name.as_str()));
         sealed_until = match again {
             Again::Sealed => i32::MAX,
             Again::Unsealed(day) => {
                 tracing::info!("something sealed changes: the round starts again with it in memory");
                 day
             }
+            Again::Preceded => {
+                tracing::info!("the job before made a commit after this one had begun: this one goes on from that");
+                go_on_from_last(&run, &mut committer)?;
+                self::sealed_until(&run, &committer)
+            }
         };
+        let previous = committer.previous();
+        if committer.has_committed() {
+            let live = previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default();
+            state::delete_orphans(&*run.context.ingest.objects, live, committer.generation())?;
+        }
+        run.go_back(previous.iter().flat_map(|previous| &previous.sources).map(|source| source.name.as_str()));
     }
+}
+
+/// The frozen day up to which seals of the last commit hold: what other settings have sealed has to be computed anew.
+fn sealed_until(run: &Run, committer: &Committer) -> i32 {
+    let is_same = run.settings.keep_state
+        && committer.previous().is_some_and(|previous| {
+            previous.settings.as_ref() == Some(&published_settings(run.settings, &run.context))
+        });
+    if is_same { i32::MAX } else { i32::MIN }
+}
+
+/// Goes on from a commit that the job before has made.
+fn go_on_from_last(run: &Run, committer: &mut Committer) -> Result<(), JobError> {
+    committer.go_on_from_last()?;
+    let inputs: Vec<String> = run.context.ingest.roots.iter().map(|root| root.url.clone()).collect();
+    Ok(admit_without_state(committer, run.settings, &run.settings.output, &inputs)?)
 }
 
 /// What the next start goes on from, which members are told.

@@ -6,12 +6,18 @@
 //! 2. A commit is done when its manifest is there. The manifest of commit n is created only where there is none, so
 //!    commit n has one writer. Whatever stops a commit before that, the manifest of commit n − 1 stays the newest, and
 //!    the next attempt, of this job or a restarted one, converges: every step may be repeated.
+//!    A job that looked at the fence in time may still create the manifest it was about to create when it loses the root.
+//!    So until a job's first commit is done, the commit before it is not certain to be the last: another one means to
+//!    [go on from that](Committer::go_on_from_last), and what only the other needs is not deleted before
+//!    ([`Committer::has_committed`]). Afterwards no predecessor can commit, since its number is taken.
 //! 3. Order: data files, restatements and what publishes them, manifest, row of `commits`, clean-up.
 //! 4. A file is left alone only when its content is *known*: this job wrote it in a finished commit, or the last
 //!    manifest names the same content and the version the store lists today. So files of an unfinished commit, of a
 //!    zombie or edited by hand are written anew by the first commit of the next run.
 //! 5. The first commit of a run holds the whole state. Data files that it does not name are no part of the tables.
 //! 6. Nothing is written below a root that holds data files but was never claimed by this program.
+
+mod succession;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -22,14 +28,11 @@ use contactflow_operators::causes::Causes;
 use contactflow_schemas::clock::{TimeMs, date_string};
 use contactflow_schemas::windows::Windows;
 
-use super::encode::CommitRow;
 use super::error::CommitError;
-use super::fence::{self, Claim};
-use super::head::{self, Head};
-use super::history::{forget_events, missing_rows, row_of};
-use super::layout::{
-    Change as FileChange, DeltaTables, FixedKeys, Holder, Layout, Publication, TableFiles, TableLayout, Written,
-};
+use super::fence;
+use super::head::{Head, Standing};
+use super::history::{forget_events, row_of};
+use super::layout::{Change as FileChange, Holder, Publication, TableLayout, Written};
 use super::manifest::{FORMAT_VERSION, FileEntry, Manifest, PublishedSettings, SourceFile};
 use super::objects::Objects;
 use super::restate::{Change, Restated, Restater};
@@ -81,20 +84,14 @@ pub struct CommitSummary {
 /// The one writer of commits below an output root.
 pub struct Committer {
     objects: Arc<dyn Objects>,
-    root_url: String,
+    holder: Holder,
+    layout: TableLayout,
     inputs: Vec<String>,
-    claim: Claim,
-    previous: Option<Manifest>,
-    /// Files of the last commit, by slot.
-    live: BTreeMap<String, FileEntry>,
-    tables: Box<dyn TableFiles>,
-    writer: PartitionWriter,
+    standing: Standing,
     /// No commit of this run is done: the stage is to hold the whole state.
     is_first: bool,
     /// The store may hold another state than that of the last commit, so nothing is known about rows that moved.
     is_uncertain: bool,
-    /// Rows of `commits` that are not there yet, oldest first.
-    missing_rows: Vec<CommitRow>,
     /// An attempt of the next commit failed after it began to change files.
     was_attempted: bool,
     /// Finds what commits change in closed windows; none where nobody asked for it.
@@ -114,50 +111,33 @@ impl Committer {
     pub fn open(
         objects: Arc<dyn Objects>,
         root_url: &str,
-        tables: TableLayout,
+        layout: TableLayout,
         writer_id: &str,
         inputs: &[String],
     ) -> Result<Self, CommitError> {
-        let TableLayout { layout, retention_ms } = tables;
         let was_claimed = !fence::generations(&*objects)?.is_empty();
-        let head = Head::read(&*objects, root_url, layout)?;
-        let record = RootRecord::admit(&*objects, root_url, layout, head.manifest.is_some())?;
+        let head = Head::read(&*objects, root_url, layout.layout)?;
+        let record = RootRecord::admit(&*objects, root_url, layout.layout, head.manifest.is_some())?;
         head.admit(root_url, was_claimed, inputs)?;
         let claim = fence::claim(&*objects, root_url, writer_id)?;
         let record = match record {
             Some(record) => record,
-            None => RootRecord::create(&*objects, root_url, layout, &claim)?,
+            None => RootRecord::create(&*objects, root_url, layout.layout, &claim)?,
         };
-        // The last holder may have committed until the claim.
-        let Head { manifest, data, logs, .. } = Head::read(&*objects, root_url, layout)?;
-
-        let live = manifest.as_ref().map(Manifest::by_slot).unwrap_or_default();
-        let known = head::known(&live, &data);
-        let listed = data.into_iter().map(|file| file.name);
-        let tables: Box<dyn TableFiles> = match layout {
-            Layout::Parquet => Box::new(FixedKeys::new(listed)),
-            Layout::Delta => {
-                let holder = Holder { root_id: record.root_id, root_url: root_url.to_owned(), claim: claim.clone() };
-                Box::new(DeltaTables::open(&*objects, holder, retention_ms, listed, &logs)?)
-            }
-        };
+        let holder = Holder { root_id: record.root_id, root_url: root_url.to_owned(), claim };
         let mut inputs = inputs.to_vec();
         inputs.sort_unstable();
         inputs.dedup();
-        let has_row = |commit| tables.has_row(&*objects, commit);
-        let missing_rows = missing_rows(&*objects, root_url, manifest.as_ref(), has_row)?;
+        // The last holder may have committed until the claim.
+        let standing = Standing::read(&*objects, &holder, layout, &inputs)?;
         Ok(Self {
-            writer: PartitionWriter::new(layout, known),
-            tables,
-            root_url: root_url.to_owned(),
             objects,
+            holder,
+            layout,
             inputs,
-            claim,
-            previous: manifest,
-            live,
+            standing,
             is_first: true,
             is_uncertain: true,
-            missing_rows,
             was_attempted: false,
             restater: None,
             frozen_before: None,
@@ -168,40 +148,24 @@ impl Committer {
     /// last commit published, here and after each commit.
     pub fn with_restatements(mut self, causes: Causes, windows: Windows) -> Self {
         let mut restater = Restater::new(causes, windows);
-        restater.resume(self.previous.as_ref());
+        restater.resume(self.standing.previous.as_ref());
         self.restater = Some(restater);
         self
     }
 
     /// Number of this writer's claim of the root; a later writer has a greater one.
     pub fn generation(&self) -> u64 {
-        self.claim.generation
+        self.holder.claim.generation
     }
 
     /// The last commit, of this run or an earlier one.
     pub fn previous(&self) -> Option<&Manifest> {
-        self.previous.as_ref()
+        self.standing.previous.as_ref()
     }
 
     /// A file of the last commit, by [slot](FileEntry::slot).
     pub fn live_file(&self, slot: &str) -> Option<&FileEntry> {
-        self.live.get(slot)
-    }
-
-    /// Fails when another job holds the root, so that a job without anything to commit ends too.
-    ///
-    /// # Errors
-    /// [`CommitError::Fenced`]; those of the store.
-    pub fn check_root(&self) -> Result<(), CommitError> {
-        fence::check(&*self.objects, &self.root_url, &self.claim)
-    }
-
-    /// Fails when another job claimed the root after this one.
-    ///
-    /// # Errors
-    /// As [`check_root`](Self::check_root).
-    pub fn check_successor(&self) -> Result<(), CommitError> {
-        fence::check_successor(&*self.objects, &self.root_url, &self.claim)
+        self.standing.live.get(slot)
     }
 
     /// Partitions of days before `frozen_day` stay as the last commit has them, whether they are handed over or not.
@@ -212,8 +176,8 @@ impl Committer {
     /// True when the store holds every frozen file as the last commit has it: a file that is gone or was changed has to be
     /// written anew.
     pub fn has_frozen_files(&self) -> bool {
-        let stage = self.writer.lock();
-        self.live.iter().all(|(slot, file)| !self.is_frozen(file) || stage.known.contains_key(slot))
+        let stage = self.standing.writer.lock();
+        self.standing.live.iter().all(|(slot, file)| !self.is_frozen(file) || stage.known.contains_key(slot))
     }
 
     fn is_frozen(&self, file: &FileEntry) -> bool {
@@ -222,55 +186,56 @@ impl Committer {
 
     /// Forgets what was handed over since the last commit, and goes on as a restart would.
     pub fn start_again(&mut self) {
-        self.writer.lock().clear();
+        self.standing.writer.lock().clear();
         if let Some(restater) = &mut self.restater {
-            restater.resume(self.previous.as_ref());
+            restater.resume(self.standing.previous.as_ref());
         }
     }
 
     /// A handle through which workers hand over partitions.
     pub fn writer(&self) -> PartitionWriter {
-        self.writer.clone()
+        self.standing.writer.clone()
     }
 
     /// Commits what the workers handed over since the last commit; no worker may hand over anything meanwhile. After
     /// an error of the store it may be called again, with or without more handed over.
     ///
     /// # Errors
-    /// [`CommitError::Fenced`] when another job holds the root: stop. Those of the store: the last commit stands.
+    /// [`CommitError::Fenced`] when another job holds the root: stop. [`CommitError::Preceded`] when the job before made a
+    /// commit meanwhile: [go on from that](Self::go_on_from_last). Those of the store: the last commit stands.
     pub fn commit(&mut self, input: CommitInput) -> Result<CommitSummary, CommitError> {
         let objects = Arc::clone(&self.objects);
-        fence::check(&*objects, &self.root_url, &self.claim)?;
+        fence::check(&*objects, &self.holder.root_url, &self.holder.claim)?;
         self.adopt_attempt()?;
         let mut files = self.state_to_commit();
-        let bodies = self.writer.lock().bodies.clone();
+        let bodies = self.standing.writer.lock().bodies.clone();
         let restated = self.restate(&files, &bodies);
 
         // From here to the end the store may hold anything between the two commits.
         let is_uncertain = std::mem::replace(&mut self.is_uncertain, true);
         self.was_attempted = true;
-        self.writer.lock().known.retain(|slot, _| files.contains_key(slot) && !bodies.contains_key(slot));
-        let change = FileChange { live: &self.live, files: &files, bodies: &bodies, is_uncertain };
-        let Written { tags, removed } = self.tables.write(&*objects, change)?;
+        self.standing.writer.lock().known.retain(|slot, _| files.contains_key(slot) && !bodies.contains_key(slot));
+        let change = FileChange { live: &self.standing.live, files: &files, bodies: &bodies, is_uncertain };
+        let Written { tags, removed } = self.standing.tables.write(&*objects, change)?;
         for (slot, file) in &mut files {
             file.tag = match tags.get(slot) {
                 Some(tag) => tag.clone(),
-                None => self.live.get(slot).and_then(|file| file.tag.clone()),
+                None => self.standing.live.get(slot).and_then(|file| file.tag.clone()),
             };
         }
-        fence::check(&*objects, &self.root_url, &self.claim)?;
+        fence::check(&*objects, &self.holder.root_url, &self.holder.claim)?;
         let written = bodies.keys().filter_map(|slot| files.get(slot)).map(|file| file.path.clone()).collect();
         let mut manifest = self.manifest(input, &files, written, removed, restated.cells);
         let publish = |committer: &mut Self, manifest: &Manifest| {
-            let change = FileChange { live: &committer.live, files: &files, bodies: &bodies, is_uncertain };
+            let change = FileChange { live: &committer.standing.live, files: &files, bodies: &bodies, is_uncertain };
             let publication = Publication {
                 commit: manifest.commit,
-                previous: committer.previous.as_ref().map_or(0, |previous| previous.commit),
+                previous: committer.standing.previous.as_ref().map_or(0, |previous| previous.commit),
                 committed_at_ms: manifest.committed_at_ms,
                 change,
                 restatements: &restated.rows,
             };
-            committer.tables.publish(&*objects, &publication)
+            committer.standing.tables.publish(&*objects, &publication)
         };
         publish(self, &manifest)?;
         while let Some(standing) = self.put_manifest(&manifest)? {
@@ -281,34 +246,11 @@ impl Committer {
         Ok(self.finish(manifest, files))
     }
 
-    /// Makes a manifest of an earlier attempt, whose write looked failed and was not, the last commit: this attempt
-    /// then goes on from there.
-    fn adopt_attempt(&mut self) -> Result<(), CommitError> {
-        if !self.was_attempted {
-            return Ok(());
-        }
-        let path = Manifest::path(self.previous.as_ref().map_or(0, |previous| previous.commit) + 1);
-        // Another's is told apart where this attempt would create its own.
-        let standing = head::read_manifest(&*self.objects, &self.root_url, &path)?;
-        if let Some(standing) = standing.filter(|standing| self.is_ours(standing)) {
-            self.live = standing.by_slot();
-            self.follow(standing);
-            if let Some(restater) = &mut self.restater {
-                restater.forget();
-            }
-        }
-        Ok(())
-    }
-
-    fn is_ours(&self, manifest: &Manifest) -> bool {
-        (&manifest.writer_id, manifest.generation) == (&self.claim.writer_id, self.claim.generation)
-    }
-
     /// What the commit changes in closed windows. The first commit of a root changes nothing.
     fn restate(&mut self, files: &BTreeMap<String, FileEntry>, bodies: &BTreeMap<String, Staged>) -> Restated {
-        match (&mut self.restater, &self.previous) {
+        match (&mut self.restater, &self.standing.previous) {
             (Some(restater), Some(previous)) => {
-                restater.restate(&*self.objects, &Change { previous, live: &self.live, files, bodies })
+                restater.restate(&*self.objects, &Change { previous, live: &self.standing.live, files, bodies })
             }
             _ => Restated::default(),
         }
@@ -316,13 +258,13 @@ impl Committer {
 
     /// The live files after the commit; tags are still those of before.
     fn state_to_commit(&self) -> BTreeMap<String, FileEntry> {
-        let stage = self.writer.lock();
+        let stage = self.standing.writer.lock();
         if self.is_first {
-            let frozen = self.live.iter().filter(|(_, file)| self.is_frozen(file));
+            let frozen = self.standing.live.iter().filter(|(_, file)| self.is_frozen(file));
             let frozen = frozen.map(|(slot, file)| (slot.clone(), file.clone()));
             return frozen.chain(stage.entries.clone()).collect();
         }
-        let mut files = self.live.clone();
+        let mut files = self.standing.live.clone();
         files.retain(|slot, _| !stage.emptied.contains(slot));
         files.extend(stage.entries.clone());
         files
@@ -340,16 +282,16 @@ impl Committer {
         sources.sort_unstable();
         written.sort_unstable();
         let mut inputs = self.inputs.clone();
-        if let Some(previous) = self.previous.as_ref().filter(|_| state.is_some()) {
+        if let Some(previous) = self.standing.previous.as_ref().filter(|_| state.is_some()) {
             inputs.extend(previous.inputs_missing_in(&self.inputs));
             inputs.sort_unstable();
         }
         Manifest {
             format_version: FORMAT_VERSION,
-            commit: self.previous.as_ref().map_or(0, |previous| previous.commit) + 1,
+            commit: self.next_number(),
             epoch,
-            writer_id: self.claim.writer_id.clone(),
-            generation: self.claim.generation,
+            writer_id: self.holder.claim.writer_id.clone(),
+            generation: self.holder.claim.generation,
             committed_at_ms,
             duration_ms: computed_at.elapsed().as_millis() as u64,
             as_of_ms,
@@ -364,34 +306,16 @@ impl Committer {
         }
     }
 
-    /// Creates the manifest: the moment of the commit. Returns a manifest of that number by this very job: one whose
-    /// write looked failed to an earlier attempt, and was not.
-    fn put_manifest(&self, manifest: &Manifest) -> Result<Option<Manifest>, CommitError> {
-        let path = Manifest::path(manifest.commit);
-        let body = serde_json::to_vec(manifest).map_err(CommitError::Json)?;
-        if self.objects.put_if_absent(&path, body.into())? {
-            return Ok(None);
-        }
-        let by = match head::read_manifest(&*self.objects, &self.root_url, &path)? {
-            // The store made the write and then answered no to its repetition.
-            Some(standing) if standing == *manifest => return Ok(None),
-            Some(standing) if self.is_ours(&standing) => return Ok(Some(standing)),
-            Some(standing) => format!("job {}, which wrote commit {}", standing.writer_id, standing.commit),
-            None => format!("the writer of commit {}", manifest.commit),
-        };
-        Err(CommitError::Fenced { root: self.root_url.clone(), by })
-    }
-
     /// Makes what was handed over the state of the last commit.
     fn finish(&mut self, manifest: Manifest, files: BTreeMap<String, FileEntry>) -> CommitSummary {
-        let mut stage = self.writer.lock();
+        let mut stage = self.standing.writer.lock();
         stage.known = files.iter().map(|(slot, file)| (slot.clone(), file.sha256.clone())).collect();
         stage.clear();
         drop(stage);
         self.is_first = false;
         self.is_uncertain = false;
         self.was_attempted = false;
-        self.live = files;
+        self.standing.live = files;
         if let Some(outdated) = manifest.commit.checked_sub(MANIFESTS_KEPT).filter(|&commit| commit > 0)
             && let Err(error) = self.objects.delete(&Manifest::path(outdated))
         {
@@ -402,10 +326,10 @@ impl Committer {
         }
         let row = row_of(&manifest);
         self.follow(manifest);
-        self.tables.clean_up(&*self.objects, row.committed_at_ms);
+        self.standing.tables.clean_up(&*self.objects, row.committed_at_ms);
         CommitSummary {
             commit: row.commit as u64,
-            files_live: self.live.len(),
+            files_live: self.standing.live.len(),
             files_written: row.files_written as usize,
             files_removed: row.files_removed as usize,
             rows_written: row.rows_written as u64,
@@ -416,23 +340,23 @@ impl Committer {
 
     /// Makes `manifest` the last commit and writes the history, which may lag behind but never fails a commit.
     fn follow(&mut self, manifest: Manifest) {
-        self.missing_rows.push(row_of(&manifest));
+        self.standing.missing_rows.push(row_of(&manifest));
         self.put_rows();
-        self.previous = Some(manifest);
+        self.standing.previous = Some(manifest);
     }
 
     /// Writes rows of commits, oldest first, and leaves those that could not be written. The commits themselves are done,
     /// so a failure is no error of them.
     fn put_rows(&mut self) {
         let mut written = 0;
-        for row in &self.missing_rows {
-            if let Err(error) = self.tables.put_row(&*self.objects, row) {
+        for row in &self.standing.missing_rows {
+            if let Err(error) = self.standing.tables.put_row(&*self.objects, row) {
                 tracing::warn!(commit = row.commit, %error, "rows of table commits are missing until the next commit");
                 break;
             }
             written += 1;
         }
-        self.missing_rows.drain(..written);
+        self.standing.missing_rows.drain(..written);
     }
 
     /// Takes events, given as `(source, event_id)`, out of what `restatements` name as causes; returns how many files named
@@ -441,11 +365,12 @@ impl Committer {
     /// # Errors
     /// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
     pub fn forget_events(&mut self, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
-        fence::check(&*self.objects, &self.root_url, &self.claim)?;
-        let Some(previous) = &self.previous else { return Ok(0) };
+        fence::check(&*self.objects, &self.holder.root_url, &self.holder.claim)?;
+        let Some(previous) = &self.standing.previous else { return Ok(0) };
         let edit = |name: &str, body: &Bytes| forget_events(name, body, events);
-        let edited = self.tables.edit_restatements(&*self.objects, previous.commit, previous.committed_at_ms, &edit)?;
-        self.tables.clean_up(&*self.objects, previous.committed_at_ms);
+        let edited =
+            self.standing.tables.edit_restatements(&*self.objects, previous.commit, previous.committed_at_ms, &edit)?;
+        self.standing.tables.clean_up(&*self.objects, previous.committed_at_ms);
         Ok(edited)
     }
 }

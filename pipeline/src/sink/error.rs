@@ -18,6 +18,15 @@ pub enum CommitError {
         /// Who holds it.
         by: String,
     },
+    /// The job that held the root before had begun a commit when this one took the root over, and made it after this one
+    /// read what it goes on from. Nothing is lost: go on from that commit.
+    #[error("{by}, below {root} after this job took it over; start the job again, and it goes on from there")]
+    Preceded {
+        /// The output root.
+        root: String,
+        /// Who made it.
+        by: String,
+    },
     /// A newer program wrote the root.
     #[error(
         "{name} below {root} has format version {version}, this program knows {FORMAT_VERSION}; use a newer contactflow"

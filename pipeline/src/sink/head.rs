@@ -2,10 +2,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use super::encode::CommitRow;
 use super::error::CommitError;
-use super::layout::{Kind, Layout};
+use super::history::missing_rows;
+use super::layout::{DeltaTables, FixedKeys, Holder, Kind, Layout, TableFiles, TableLayout};
 use super::manifest::{FileEntry, MANIFESTS, Manifest};
 use super::objects::{Listed, Objects, in_parallel};
+use super::stage::PartitionWriter;
 
 /// The newest commit and the data files that are listed.
 pub(super) struct Head {
@@ -60,8 +63,48 @@ impl Head {
     }
 }
 
+/// What a job that holds a root goes on from, commit after commit.
+pub(super) struct Standing {
+    /// The last commit.
+    pub(super) previous: Option<Manifest>,
+    /// Its files, by slot.
+    pub(super) live: BTreeMap<String, FileEntry>,
+    pub(super) tables: Box<dyn TableFiles>,
+    pub(super) writer: PartitionWriter,
+    /// Rows of `commits` that are not there yet, oldest first.
+    pub(super) missing_rows: Vec<CommitRow>,
+}
+
+impl Standing {
+    /// The newest commit below a root that `holder` has claimed, for a job over `inputs`.
+    ///
+    /// # Errors
+    /// [`CommitError::MissingInputs`] and those of files in the way, which the holder before may have brought; those of the
+    /// store.
+    pub(super) fn read(
+        objects: &dyn Objects,
+        holder: &Holder,
+        TableLayout { layout, retention_ms }: TableLayout,
+        inputs: &[String],
+    ) -> Result<Self, CommitError> {
+        let head = Head::read(objects, &holder.root_url, layout)?;
+        head.admit(&holder.root_url, true, inputs)?;
+        let Head { manifest, data, logs, .. } = head;
+        let live = manifest.as_ref().map(Manifest::by_slot).unwrap_or_default();
+        let known = known(&live, &data);
+        let listed = data.into_iter().map(|file| file.name);
+        let tables: Box<dyn TableFiles> = match layout {
+            Layout::Parquet => Box::new(FixedKeys::new(listed)),
+            Layout::Delta => Box::new(DeltaTables::open(objects, holder.clone(), retention_ms, listed, &logs)?),
+        };
+        let has_row = |commit| tables.has_row(objects, commit);
+        let missing_rows = missing_rows(objects, &holder.root_url, manifest.as_ref(), has_row)?;
+        Ok(Self { writer: PartitionWriter::new(layout, known), previous: manifest, live, tables, missing_rows })
+    }
+}
+
 /// The content that is known to be in the store, by slot: files whose version is still the one the manifest recorded.
-pub(super) fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> HashMap<String, String> {
+fn known(live: &BTreeMap<String, FileEntry>, data: &[Listed]) -> HashMap<String, String> {
     let listed: HashMap<&str, &Listed> = data.iter().map(|object| (object.name.as_str(), object)).collect();
     let is_known =
         |file: &FileEntry| file.tag.is_some() && listed.get(file.path.as_str()).is_some_and(|it| it.tag == file.tag);

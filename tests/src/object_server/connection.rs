@@ -77,7 +77,8 @@ async fn serve(
     });
     let tell = |write: &Option<Write>| {
         if let (Some(watch), Some(write)) = (&watch, write) {
-            watch(write);
+            // It may take its time; other connections go on meanwhile.
+            tokio::task::block_in_place(|| watch(write));
         }
     };
     tell(&write);

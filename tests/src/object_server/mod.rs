@@ -43,7 +43,7 @@ pub struct Write {
     pub is_done: bool,
 }
 
-/// Is told of every write, before and after, while the server waits.
+/// Is told of every write, before and after, while the client waits.
 pub type Watch = Arc<dyn Fn(&Write) + Send + Sync>;
 
 /// What connections and operations share.

@@ -1,7 +1,7 @@
 //! The commit protocol, against a store that fails where it is told to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -9,9 +9,9 @@ use contactflow_schemas::clock::Window;
 use contactflow_schemas::facts::Grouping;
 use contactflow_schemas::tables::Table;
 
-use super::PARQUET;
 use super::memory::Memory;
 use super::rows;
+use super::{DELTA, PARQUET};
 use crate::sink::objects::Objects;
 use crate::sink::{CommitError, CommitInput, CommitSummary, Committer, Manifest, Partition, RowMoves};
 use crate::store::Root;
@@ -126,6 +126,44 @@ fn the_job_that_lost_the_root_stops_and_damages_nothing() {
     assert!(memory.take_changes().is_empty());
     write(&heir, &[(1, "new")]);
     assert_eq!(commit(&mut heir).unwrap().commit, 3);
+}
+
+/// A job looks at the fence, is held up, loses the root, and makes its commit; its heir knows the commit before.
+#[test]
+fn a_late_commit_is_gone_on_from() {
+    for layout in [PARQUET, DELTA] {
+        let memory = Arc::new(Memory::default());
+        let open = move |memory: &Arc<Memory>, writer: &str| {
+            Committer::open(Arc::clone(memory) as Arc<dyn Objects>, "/out", layout, writer, &inputs()).unwrap()
+        };
+        let mut zombie = open(&memory, "zombie");
+        write(&zombie, &[(0, "one")]);
+        commit(&mut zombie).unwrap();
+        let (heir, store) = (Arc::new(Mutex::new(None)), Arc::clone(&memory));
+        let opened = Arc::clone(&heir);
+        memory.before_change("_contactflow/manifests", move || *opened.lock().unwrap() = Some(open(&store, "heir")));
+        write(&zombie, &[(1, "late")]);
+        assert_eq!(commit(&mut zombie).unwrap().commit, 2);
+        assert!(matches!(commit(&mut zombie), Err(CommitError::Fenced { .. })));
+
+        let mut heir = heir.lock().unwrap().take().unwrap();
+        assert_eq!(heir.previous().unwrap().commit, 1);
+        memory.take_changes();
+        write(&heir, &[(0, "stale")]);
+        let error = commit(&mut heir).unwrap_err();
+        assert!(matches!(error, CommitError::Preceded { .. }) && error.to_string().contains("job zombie"), "{error}");
+        assert!(heir.check_predecessor().is_err() && !heir.has_committed());
+        assert_eq!(memory.take_changes(), Vec::<String>::new());
+
+        heir.go_on_from_last().unwrap();
+        heir.check_predecessor().unwrap();
+        assert_eq!(heir.previous().unwrap().commit, 2);
+        write(&heir, &[(0, "one"), (1, "late"), (2, "new")]);
+        let summary = commit(&mut heir).unwrap();
+        assert_eq!((summary.commit, summary.files_written, summary.files_live), (3, 1, 3));
+        assert!(heir.has_committed());
+        assert_eq!(heir.previous().unwrap().writer_id, "heir");
+    }
 }
 
 #[test]

@@ -9,3 +9,4 @@ mod rows;
 use crate::sink::{Layout, TableLayout};
 
 const PARQUET: TableLayout = TableLayout { layout: Layout::Parquet, retention_ms: 0 };
+const DELTA: TableLayout = TableLayout { layout: Layout::Delta, retention_ms: 0 };

@@ -52,6 +52,7 @@ use crate::sink::stage::sha256_hex;
 const LOG_KEPT_MS_MIN: i64 = 60 * 60 * 1000;
 
 /// Who writes.
+#[derive(Clone)]
 pub(in crate::sink) struct Holder {
     pub(in crate::sink) root_id: String,
     pub(in crate::sink) root_url: String,
