@@ -171,27 +171,28 @@ pub fn in_the_open(body: Bytes, path: &str) -> Result<Bytes, StateError> {
     cipher::unseal(body, path)
 }
 
-/// Deletes state files that `live` does not name and a job of `generation` or an earlier one wrote: an attempt that was not
-/// committed left them. Those of a later job may be of the commit that it is about to make.
+/// How the names begin of the state files that a job writes in one start of its workers: `generation` is the number of its claim
+/// of the root, `starts` how often they were started before. In the order of names, later starts and jobs follow earlier ones.
+pub fn stem(generation: u64, starts: u32) -> String {
+    format!("{generation:010}-{starts:04}")
+}
+
+/// Deletes state files that `live` does not name and an earlier start or job than that of `stem` wrote: an attempt that was not
+/// committed left them. Others may be of a commit that is yet to come.
 ///
 /// # Errors
 /// Those of the store.
-pub fn delete_orphans(objects: &dyn Objects, live: &[StateFile], generation: u64) -> Result<usize, StateError> {
+pub fn delete_orphans(objects: &dyn Objects, live: &[StateFile], stem: &str) -> Result<usize, StateError> {
     let live: HashSet<&str> = live.iter().map(|file| file.path.as_str()).collect();
     let mut deleted = 0;
     for found in objects.list(STATE)? {
-        if !live.contains(found.name.as_str()) && generation_of(&found.name) <= generation {
+        let name = found.name.rsplit('/').next().unwrap_or_default();
+        if name < stem && !live.contains(found.name.as_str()) {
             objects.delete(&found.name)?;
             deleted += 1;
         }
     }
     Ok(deleted)
-}
-
-/// Generation of the job that wrote a state file; 0 where the name does not say.
-fn generation_of(path: &str) -> u64 {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.split('-').next().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -200,25 +201,32 @@ mod tests {
     use crate::store::Root;
 
     #[test]
-    fn orphans_are_of_this_job_or_an_earlier_one() {
+    fn orphans_are_of_earlier_starts_and_jobs() {
         let folder = tempfile::tempdir().unwrap();
         let root: &dyn Objects = &Root::open(folder.path().to_str().unwrap(), true).unwrap();
-        let names =
-            ["0000000001-0000-0000", "0000000002-0001-merged-00000007", "0000000002-0000-0000", "0000000003-0000-0000"];
+        let names = [
+            "0000000001-0003-0000",
+            "0000000001-erased-00000000",
+            "0000000002-0000-0000",
+            "0000000002-0000-merged-00000007",
+            // This start, and a job that has claimed the root meanwhile.
+            "0000000002-0001-0000",
+            "0000000003-0000-0000",
+        ];
         let paths = names.map(|name| format!("{STATE}/deliveries/{name}.parquet"));
         paths.iter().for_each(|path| _ = root.put(path, Bytes::from_static(b"rows")).unwrap());
         let live = StateFile {
             kind: StateKind::Deliveries,
-            path: paths[2].clone(),
+            path: paths[3].clone(),
             rows: 1,
             bytes: 4,
             sha256: String::new(),
             model_id: None,
             sealed_before_day: None,
         };
-        assert_eq!(delete_orphans(root, &[live], 2).unwrap(), 2);
+        assert_eq!(delete_orphans(root, &[live], &stem(2, 1)).unwrap(), 3);
         let mut left: Vec<String> = root.list(STATE).unwrap().into_iter().map(|found| found.name).collect();
         left.sort_unstable();
-        assert_eq!(left, paths[2..]);
+        assert_eq!(left, paths[3..]);
     }
 }

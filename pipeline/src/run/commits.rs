@@ -81,7 +81,7 @@ impl Shared {
             let files = state.to_merge();
             if let Some(first) = files.first() {
                 let next = committer.previous().map_or(1, |previous| previous.commit + 1);
-                let path = format!("{STATE}/{}/{}-{next:08}.parquet", first.kind.name(), self.stem("merged"));
+                let path = format!("{STATE}/{}/{}-{next:08}.parquet", first.kind.name(), self.stem_of("merged"));
                 let merged = merge(&*self.context.ingest.objects, &files, path)?;
                 state.replace(&files, merged);
             }
@@ -113,11 +113,10 @@ impl Shared {
         Ok(())
     }
 
-    /// Deletes state files that no commit names: unfinished commits of earlier runs left them, and nobody can finish those any
-    /// more. What this commit supersedes goes too.
+    /// Deletes state files of earlier runs that no commit names: nobody can make a commit any more that does.
     fn delete_orphans(&self, last: Option<&Manifest>) {
         let live = last.and_then(|last| last.state.as_deref()).unwrap_or_default();
-        match delete_orphans(&*self.context.ingest.objects, live, self.generation()) {
+        match delete_orphans(&*self.context.ingest.objects, live, &self.stem()) {
             Ok(0) => {}
             Ok(deleted) => tracing::debug!(deleted, "state files that no commit names were deleted"),
             Err(error) => tracing::warn!(%error, "outdated state files stay until the next start"),

@@ -197,7 +197,7 @@ impl Shared {
             return Ok(());
         };
         let Horizon { frozen_day } = horizon;
-        let stem = self.stem(format!("sealed-{frozen_day}"));
+        let stem = self.stem_of(format!("sealed-{frozen_day}"));
         let objects = &*self.context.ingest.objects;
         let split = crate::state::seal(objects, &state.files(), &draft.events, &draft.marks(), frozen_day, &stem)?;
         state.seal(split);

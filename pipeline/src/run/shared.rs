@@ -20,7 +20,7 @@ use crate::job::{JobContext, ModelDevices};
 use crate::seal::Horizon;
 use crate::settings::JobSettings;
 use crate::sink::{CommitError, CommitSummary, Committer, HandedOver, Inspection, Inspector, Objects, PartitionWriter};
-use crate::state::{NewState, StateFile, StateJournal, StateLedger};
+use crate::state::{self, NewState, StateFile, StateJournal, StateLedger};
 
 /// Asks a following job to end after its current round.
 #[derive(Clone, Debug, Default)]
@@ -205,11 +205,8 @@ impl Shared {
         let Target::Commit(committer) = &ledger.target else { return false };
         let is_told = matches!(ledger.failure, Some(JobError::Commit(CommitError::Preceded { .. })));
         // A late commit takes away state that only the one before it needs.
-        let takes_away = || {
-            let late = committer.check_predecessor();
-            !committer.has_committed() && matches!(late, Err(CommitError::Preceded { .. }))
-        };
-        is_told || told.lacks_state && takes_away()
+        let may_lack = told.lacks_state && !committer.has_committed();
+        is_told || may_lack && matches!(committer.check_predecessor(), Err(CommitError::Preceded { .. }))
     }
 
     fn end_work(&self) {
@@ -269,19 +266,19 @@ impl Shared {
     /// What `worker` writes to the state.
     pub(super) fn journal(&self, worker: usize) -> StateJournal {
         match &self.state {
-            Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem(worker), &self.context.models),
+            Some(objects) => StateJournal::new(Arc::clone(objects), &self.stem_of(worker), &self.context.models),
             None => StateJournal::off(),
         }
     }
 
-    /// Number of the claim of the root.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
+    /// How the names of state files begin that are written in this start.
+    pub(super) fn stem(&self) -> String {
+        state::stem(self.generation, self.starts)
     }
 
-    /// How the names of state files begin that are written by one worker, or by nobody else.
-    pub(super) fn stem(&self, writer: impl std::fmt::Display) -> String {
-        format!("{:010}-{:04}-{writer:0>4}", self.generation, self.starts)
+    /// The same of those that are written by one worker, or by nobody else.
+    pub(super) fn stem_of(&self, writer: impl std::fmt::Display) -> String {
+        format!("{}-{writer:0>4}", self.stem())
     }
 
     /// The files that a restart reads before anything else.

@@ -119,7 +119,8 @@ pub(super) fn work_until_done(
         let previous = committer.previous();
         if committer.has_committed() {
             let live = previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default();
-            state::delete_orphans(&*run.context.ingest.objects, live, committer.generation())?;
+            let stem = state::stem(committer.generation(), run.before.starts);
+            state::delete_orphans(&*run.context.ingest.objects, live, &stem)?;
         }
         run.go_back(previous.iter().flat_map(|previous| &previous.sources).map(|source| source.name.as_str()));
     }

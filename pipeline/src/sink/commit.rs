@@ -224,6 +224,10 @@ impl Committer {
             };
         }
         fence::check(&*objects, &self.holder.root_url, &self.holder.claim)?;
+        if self.is_first {
+            // What is published next, under the number of the commit, would stand beside another's.
+            self.check_predecessor()?;
+        }
         let written = bodies.keys().filter_map(|slot| files.get(slot)).map(|file| file.path.clone()).collect();
         let mut manifest = self.manifest(input, &files, written, removed, restated.cells);
         let publish = |committer: &mut Self, manifest: &Manifest| {

@@ -6,7 +6,7 @@
 //!
 //! What remains: a zombie that passes the fence check and is paused just before a PUT can still finish the requests it
 //! has begun, since an unconditional PUT cannot be called back. The next start repairs those files; a file of
-//! `restatements` that it replaces stays as it is.
+//! `restatements` that it replaces stays as it is, and so does one that its heir replaces before the zombie's manifest.
 
 use std::collections::BTreeSet;
 

@@ -19,6 +19,8 @@
 //! What remains: a zombie that was paused just before a DELETE of a file that left its table may finish it after its
 //! successor has made a file of the same content, and so of the same name, part of the table again. Readers then miss the
 //! file until the next start, which finds it gone and writes it.
+//! A zombie whose manifest comes after its heir has published the same commit, and before the heir's own manifest, leaves that
+//! commit with the restatements of the heir's attempt.
 
 mod action;
 mod checkpoint;
