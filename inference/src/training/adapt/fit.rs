@@ -15,7 +15,7 @@ use crate::text_encoder::rows;
 use crate::training::adapt::AdaptOptions;
 use crate::training::checkpoint::{self, Progressed, Tensors};
 use crate::training::corrections::{Corrections, Learnt, Rates, initial};
-use crate::training::descent::{batches, dropout, schedule, shallow};
+use crate::training::descent::{batches, copy_into, dropout, schedule, shallow};
 use crate::training::features::Features;
 use crate::training::metrics::{ClassificationReport, mean_loss};
 use crate::training::train::Task;
@@ -181,19 +181,19 @@ impl<'a> Trainer<'a> {
         Ok((losses.iter().sum::<f64>() / losses.len() as f64, reports))
     }
 
-    /// All that is learnt, the corrections first.
-    fn learnt(&mut self) -> impl Iterator<Item = &mut Learnt> {
-        std::iter::once(&mut self.corrections.learnt).chain(&mut self.classifiers)
+    /// The parameters of all that is learnt, the corrections first, and the moments of their gradients.
+    fn learnt(&self) -> [Vec<Tensor>; 3] {
+        let all = || std::iter::once(&self.corrections.learnt).chain(&self.classifiers);
+        [
+            all().flat_map(|learnt: &Learnt| shallow(&learnt.parameters)).collect(),
+            all().flat_map(|learnt| shallow(&learnt.optimizer.means)).collect(),
+            all().flat_map(|learnt| shallow(&learnt.optimizer.squares)).collect(),
+        ]
     }
 
     fn save(&mut self) -> Result<()> {
         let Some(path) = self.fitting.options.checkpoint.clone() else { return Ok(()) };
-        let (mut parameters, mut means, mut squares) = (Vec::new(), Vec::new(), Vec::new());
-        for learnt in self.learnt() {
-            parameters.extend(shallow(&learnt.parameters));
-            means.extend(shallow(&learnt.optimizer.means));
-            squares.extend(shallow(&learnt.optimizer.squares));
-        }
+        let [parameters, means, squares] = self.learnt();
         // The last epoch is kept, so the best parameters are those.
         let (running, best) = (shallow(&parameters), shallow(&parameters));
         let tensors = Tensors { parameters, means, squares, running, best };
@@ -212,25 +212,15 @@ impl<'a> Trainer<'a> {
     /// Goes back to the state in the checkpoint, if there is one of this run.
     fn take_up(&mut self) -> Result<()> {
         let Some(path) = self.fitting.options.checkpoint.clone() else { return Ok(()) };
-        let shapes: Vec<Vec<i64>> =
-            self.learnt().flat_map(|learnt| learnt.parameters.iter().map(Tensor::size).collect::<Vec<_>>()).collect();
+        let [parameters, means, squares] = self.learnt();
+        let shapes: Vec<Vec<i64>> = parameters.iter().map(Tensor::size).collect();
         let Some((progressed, tensors)) = checkpoint::load(&path, self.fitting.run, &shapes, self.fitting.device)?
         else {
             return Ok(());
         };
-        let mut stored = tensors.parameters.iter().zip(tensors.means.iter().zip(&tensors.squares));
-        no_grad(|| -> Result<()> {
-            for learnt in self.learnt() {
-                let moments = learnt.optimizer.means.iter_mut().zip(&mut learnt.optimizer.squares);
-                for (own, (mean, square)) in learnt.parameters.iter_mut().zip(moments) {
-                    let Some((parameter, (stored_mean, stored_square))) = stored.next() else { break };
-                    own.f_copy_(parameter)?;
-                    mean.f_copy_(stored_mean)?;
-                    square.f_copy_(stored_square)?;
-                }
-            }
-            Ok(())
-        })?;
+        copy_into(&parameters, &tensors.parameters)?;
+        copy_into(&means, &tensors.means)?;
+        copy_into(&squares, &tensors.squares)?;
         self.curve = checkpoint::from_bits(&progressed.curve_bits);
         self.corrections.learnt.optimizer.steps = progressed.steps;
         let (epochs, size) = (self.curve.len(), self.fitting.options.batch_size);
