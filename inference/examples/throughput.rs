@@ -54,7 +54,7 @@ fn main() -> Result<()> {
 /// Tokenizer and encoder, nothing after them.
 fn encoder(config: &ModelConfig) -> Result<impl FnMut(&[String]) -> Result<u64> + use<>> {
     let encoder = Encoder::load(&config.encoder_dir, None, Device::Cpu)?;
-    let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?;
+    let tokenizer = TextTokenizer::load(&config.encoder_dir, config.max_tokens)?.with_emoji_names();
     let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
     let (pad_token_id, last_layer) = (encoder.config().pad_token_id, encoder.config().num_hidden_layers);
     Ok(move |texts: &[String]| {

@@ -5,6 +5,7 @@ mod batching;
 mod config;
 mod conversation;
 mod device;
+mod emoji;
 mod encoder;
 mod error;
 mod group;

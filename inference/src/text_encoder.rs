@@ -44,7 +44,7 @@ impl TextEncoder {
         }
         let encoder = encoder.with_precision(NumericProfile::of(device, config.precision).precision())?;
         config.check_max_tokens(encoder.config().max_position_embeddings)?;
-        let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
+        let tokenizer = TextTokenizer::load(folder, config.max_tokens)?.with_emoji_names();
         let shapes = BatchShapes::new(config.max_tokens, config.batch_tokens)?;
         Ok(Self { tokenizer, encoder, shapes })
     }
@@ -107,7 +107,7 @@ pub(crate) fn fingerprint_of(config: &ModelConfig, language: Language) -> Result
     if let Some(adapter) = Adapter::of_config(config, language, &weights)? {
         weights = adapter.merged_sha256(&weights);
     }
-    let tokenizer = TextTokenizer::load(folder, config.max_tokens)?;
+    let tokenizer = TextTokenizer::load(folder, config.max_tokens)?.with_emoji_names();
     Ok((fingerprint([&weights, &architecture], &tokenizer), weights))
 }
 

@@ -9,6 +9,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::{Model, Tokenizer, TruncationDirection, TruncationParams, TruncationStrategy};
 
+use crate::emoji::{EmojiNames, MOST_USED};
 use crate::error::{InferenceError, Result, malformed, read_file};
 use crate::weights::sha256_hex;
 
@@ -32,6 +33,8 @@ pub struct TokenizedText {
 #[derive(Clone, Debug)]
 pub struct TextTokenizer {
     inner: Tokenizer,
+    /// Emoji that are read as their names.
+    emoji: Option<EmojiNames>,
     max_tokens: usize,
     sha256: String,
 }
@@ -62,7 +65,23 @@ impl TextTokenizer {
         };
         inner.with_padding(None);
         inner.with_truncation(Some(truncation)).map_err(|error| malformed(&path, error))?;
-        Ok(Self { inner, max_tokens, sha256 })
+        Ok(Self { inner, emoji: None, max_tokens, sha256 })
+    }
+
+    /// The same, but emoji that the vocabulary does not have are read as their names. Nothing changes for a tokenizer that has
+    /// tokens for emoji.
+    pub fn with_emoji_names(self) -> Self {
+        let unknown = ["[UNK]", "<unk>"].iter().find_map(|token| self.inner.token_to_id(token));
+        let knows = |text: &str| match self.inner.encode_fast(text, false) {
+            Ok(encoding) => unknown.is_none_or(|unknown| !encoding.get_ids().contains(&unknown)),
+            Err(_) => false,
+        };
+        if knows(MOST_USED) {
+            return self;
+        }
+        let names = EmojiNames::new(knows);
+        let sha256 = sha256_hex([&self.sha256, names.sha256()].join(" ").as_bytes());
+        Self { emoji: Some(names), sha256, ..self }
     }
 
     /// Token ids of `text`, which may be empty, of any script, or megabytes long: only its first
@@ -71,14 +90,25 @@ impl TextTokenizer {
     /// # Errors
     /// [`InferenceError::Tokenize`] when the tokenizer fails or yields no token at all.
     pub fn tokenize(&self, text: &str) -> Result<TokenizedText> {
-        let (head, cut) = first_chars(text, self.max_tokens * CHARS_PER_TOKEN_MAX);
+        let chars_max = self.max_tokens * CHARS_PER_TOKEN_MAX;
+        let (head, mut cut) = first_chars(text, chars_max);
+        let spelled = self.emoji.as_ref().and_then(|names| names.spell(head));
+        let read = spelled.as_ref().map_or(head, |spelled| {
+            let (read, is_longer) = first_chars(&spelled.text, chars_max);
+            cut |= is_longer;
+            read
+        });
         let encoding =
-            self.inner.encode_char_offsets(head, true).map_err(|error| InferenceError::Tokenize(error.to_string()))?;
+            self.inner.encode_char_offsets(read, true).map_err(|error| InferenceError::Tokenize(error.to_string()))?;
         let ids = encoding.get_ids().to_vec();
         if ids.is_empty() {
             return Err(InferenceError::Tokenize("the tokenizer yields no token, not even [CLS]".to_owned()));
         }
-        let spans = encoding.get_offsets().iter().map(|&(start, end)| (start as u32, end as u32)).collect();
+        let spans = encoding.get_offsets().iter().map(|&(start, end)| (start as u32, end as u32));
+        let spans = match &spelled {
+            Some(spelled) => spans.map(|span| spelled.origin(span)).collect(),
+            None => spans.collect(),
+        };
         Ok(TokenizedText { ids, spans, truncated: cut || !encoding.get_overflowing().is_empty() })
     }
 
@@ -88,7 +118,7 @@ impl TextTokenizer {
     }
 
     /// SHA-256 of what defines the tokenizer, lower-case hexadecimal: of `tokenizer.json`, or of the bytes of
-    /// `vocab.txt` and the case setting.
+    /// `vocab.txt` and the case setting; with the names of emoji where they are read.
     pub fn sha256(&self) -> &str {
         &self.sha256
     }

@@ -2,12 +2,14 @@
 //!
 //! Catches: texts that have no tokens or too many, truncation that is not reported, and work that grows with the text.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use contactflow_inference::{MultilingualConfig, TextTokenizer, default_encoder_dir};
 
 const CLS: u32 = 101;
 const SEP: u32 = 102;
+const UNK: u32 = 100;
 
 fn tokenizer(max_tokens: usize) -> TextTokenizer {
     TextTokenizer::load(&default_encoder_dir(), max_tokens).expect("deploy/setup.sh provides the encoder")
@@ -47,13 +49,13 @@ fn long_texts_are_cut_at_the_limit_and_say_so() {
 
 #[test]
 fn a_megabyte_costs_no_more_than_what_is_looked_at() {
-    let tokenizer = tokenizer(128);
-    for text in
-        ["a".repeat(1 << 20), "word ".repeat(1 << 18), "字".repeat(1 << 19), " ".repeat(1 << 20), "😡".repeat(1 << 18)]
-    {
+    let tokenizer = tokenizer(128).with_emoji_names();
+    let emoji = ["😡".repeat(1 << 18), "😡😍".repeat(1 << 17), "👩\u{200d}".repeat(1 << 17)];
+    let texts = ["a".repeat(1 << 20), "word ".repeat(1 << 18), "字".repeat(1 << 19), " ".repeat(1 << 20)];
+    for text in texts.into_iter().chain(emoji) {
         let started = Instant::now();
         let tokenized = tokenizer.tokenize(&text).expect("tokens");
-        assert!(tokenized.truncated && tokenized.ids.len() <= 128);
+        assert!(tokenized.truncated && tokenized.ids.len() <= 128, "{}", tokenized.ids.len());
         // Whole megabytes take the tokenizer about a second; the bound leaves room for a busy machine.
         assert!(started.elapsed() < Duration::from_millis(300), "{:?}", started.elapsed());
     }
@@ -62,9 +64,10 @@ fn a_megabyte_costs_no_more_than_what_is_looked_at() {
 #[test]
 fn every_token_knows_its_characters() {
     let text = "Où est mon remboursement? 很好 🙂";
-    for folder in [default_encoder_dir(), MultilingualConfig::default().encoder_dir] {
-        let tokenizer =
-            TextTokenizer::load(&folder, 64).expect("deploy/setup.sh --multilingual provides both encoders");
+    let load =
+        |folder: &Path| TextTokenizer::load(folder, 64).expect("deploy/setup.sh --multilingual provides both encoders");
+    let [first, second] = [default_encoder_dir(), MultilingualConfig::default().encoder_dir];
+    for tokenizer in [load(&first), load(&first).with_emoji_names(), load(&second)] {
         let tokenized = tokenizer.tokenize(text).expect("tokens");
         assert_eq!(tokenized.spans.len(), tokenized.ids.len());
         let chars: Vec<char> = text.chars().collect();
@@ -76,6 +79,28 @@ fn every_token_knows_its_characters() {
         let missed: String = chars.iter().zip(&seen).filter(|(_, seen)| !**seen).map(|(char, _)| char).collect();
         assert_eq!(missed.trim(), "", "characters that no token stands for");
     }
+}
+
+/// The vocabulary of the first encoder has no emoji: alone they are unknown, and so is the word that one touches.
+#[test]
+fn emoji_that_a_vocabulary_lacks_are_read_as_their_names() {
+    let (bare, naming) = (tokenizer(32), tokenizer(32).with_emoji_names());
+    let ids = |tokenizer: &TextTokenizer, text: &str| tokenizer.tokenize(text).expect("tokens").ids;
+    assert_eq!(ids(&bare, "great😡"), [CLS, UNK, SEP]);
+    assert_eq!(ids(&naming, "great😡"), ids(&bare, "great enraged face"));
+    let tokenized = naming.tokenize("so😡 👍🏽").expect("tokens");
+    assert_eq!(tokenized.ids, ids(&bare, "so enraged face thumbs up"));
+    assert_eq!(tokenized.spans, [(0, 0), (0, 2), (2, 3), (2, 3), (4, 6), (4, 6), (0, 0)]);
+    assert_ne!(naming.sha256(), bare.sha256());
+    for text in ["", "no emoji", "很好", "© ™ ♥ →"] {
+        assert_eq!(naming.tokenize(text).expect("tokens"), bare.tokenize(text).expect("tokens"), "{text:?}");
+    }
+
+    let folder = MultilingualConfig::default().encoder_dir;
+    let knowing = TextTokenizer::load(&folder, 32).expect("deploy/setup.sh --multilingual provides it");
+    let unchanged = knowing.clone().with_emoji_names();
+    assert_eq!(unchanged.sha256(), knowing.sha256());
+    assert_eq!(ids(&unchanged, "so 😡"), ids(&knowing, "so 😡"));
 }
 
 #[test]
