@@ -245,7 +245,7 @@ fn prepare(
     let mut committer =
         Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     // Only after the claim: until then another job may be writing.
-    output.clear_partial_files()?;
+    output.clear_partial_files(committer.generation())?;
     admit_without_state(&committer, settings, &output_url, &inputs)?;
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);

@@ -275,18 +275,18 @@ impl Root {
     }
 
     /// Deletes what writes that were cut off left below this root of the local disk: files under the names they have
-    /// until they are whole. Other stores show no such thing. Gives how many there were.
+    /// until they are whole. Other stores show no such thing. Gives how many there were. For the job that holds `generation`.
     ///
     /// # Errors
     /// [`StoreError::LocalDisk`].
-    pub fn clear_partial_files(&self) -> Result<usize, StoreError> {
+    pub fn clear_partial_files(&self, generation: u64) -> Result<usize, StoreError> {
         if !self.is_local() {
             return Ok(0);
         }
         let path = LocalFileSystem::new().path_to_filesystem(&self.prefix);
         let path = path.map_err(|error| self.failed(&self.prefix, &error))?;
         let disk = |error: std::io::Error| StoreError::LocalDisk { path: self.url.clone(), detail: error.to_string() };
-        clear_partial_files(&path).map_err(disk)
+        clear_partial_files(&path, generation).map_err(disk)
     }
 
     /// Blocks for the answer to a request that may be repeated.
@@ -359,18 +359,21 @@ fn scratch(error: std::io::Error) -> StoreError {
     StoreError::LocalDisk { path: std::env::temp_dir().display().to_string(), detail: error.to_string() }
 }
 
-/// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole. Those of claims stay: another
-/// job may be making its claim at this moment, and nothing else is written before one.
-fn clear_partial_files(folder: &std::path::Path) -> std::io::Result<usize> {
+/// Deletes files called `NAME#NUMBER`, which is how `object_store` calls them until they are whole. Those of claims stay while
+/// anybody could ask for the claim: another job may be making its own at this moment, and nothing else is written before one.
+fn clear_partial_files(folder: &std::path::Path, generation: u64) -> std::io::Result<usize> {
     let mut cleared = 0;
+    let is_of_claims = folder.ends_with(crate::sink::FENCE);
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
         if entry.file_type()?.is_dir() {
-            let is_of_claims = entry.path().ends_with(crate::sink::FENCE);
-            cleared += if is_of_claims { 0 } else { clear_partial_files(&entry.path())? };
-        } else if number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())) {
+            cleared += clear_partial_files(&entry.path(), generation)?;
+            continue;
+        }
+        let name = entry.file_name();
+        let Some((name, number)) = name.to_str().and_then(|name| name.rsplit_once('#')) else { continue };
+        let is_partial = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        if is_partial && (!is_of_claims || crate::sink::is_outdated_claim(name, generation)) {
             std::fs::remove_file(entry.path())?;
             cleared += 1;
         }

@@ -40,6 +40,12 @@ fn generation_of(name: &str) -> Option<u64> {
     name.strip_prefix(FENCE)?.strip_prefix('/')?.strip_suffix(".json")?.parse().ok()
 }
 
+/// True for the file of a claim, written in part or as a whole, that nobody asks for any more when `generation` holds.
+pub(crate) fn is_outdated(file_name: &str, generation: u64) -> bool {
+    let number = file_name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
+    number.is_some_and(|number| number + CLAIMS_KEPT <= generation)
+}
+
 /// Every generation that is there, ascending.
 pub(super) fn generations(objects: &dyn Objects) -> Result<Vec<u64>, CommitError> {
     let mut found: Vec<u64> = objects.list(FENCE)?.iter().filter_map(|object| generation_of(&object.name)).collect();

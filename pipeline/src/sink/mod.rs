@@ -32,7 +32,7 @@ pub use encode::{
 };
 pub use error::CommitError;
 pub use fence::Claim;
-pub(crate) use fence::FENCE;
+pub(crate) use fence::{FENCE, is_outdated as is_outdated_claim};
 pub use inspect::{Inspection, Inspector, holder, last_commit};
 pub use layout::{Layout, TableLayout};
 pub use manifest::{FileEntry, Manifest, Partition, PublishedSettings, SourceFile};

@@ -121,11 +121,17 @@ fn what_writes_left_half_done_is_cleared_and_nothing_else() {
     for name in ["part-0.parquet", "part-0.parquet#1", "part-0.parquet#23", "part#x", "part#"] {
         std::fs::write(table.join(name), name).unwrap();
     }
-    assert_eq!(root.clear_partial_files().unwrap(), 2);
+    let claims = folder.path().join("_contactflow/fence");
+    std::fs::create_dir_all(&claims).unwrap();
+    let claim = |generation: u64| claims.join(format!("{generation:020}.json#1"));
+    [6, 7].iter().for_each(|generation| std::fs::write(claim(*generation), "{").unwrap());
+    // A claim is looked at until there are 63 after it.
+    assert_eq!(root.clear_partial_files(70).unwrap(), 3);
+    assert!(!claim(6).exists() && claim(7).exists());
     let mut left: Vec<_> = std::fs::read_dir(&table).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     left.sort();
     assert_eq!(left, ["part#", "part#x", "part-0.parquet"]);
-    assert_eq!(root.clear_partial_files().unwrap(), 0);
+    assert_eq!(root.clear_partial_files(70).unwrap(), 0);
 }
 
 #[test]
