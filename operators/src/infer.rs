@@ -51,6 +51,10 @@ pub struct Backlog {
     texts: Arc<AtomicUsize>,
     /// On those of others, as far as they have told.
     elsewhere: Arc<AtomicUsize>,
+    /// Answers that the workers of this process have passed on.
+    answered: Arc<AtomicUsize>,
+    /// Those of others, as far as they have told.
+    answered_elsewhere: Arc<AtomicUsize>,
     cancelled: Arc<AtomicBool>,
 }
 
@@ -68,6 +72,22 @@ impl Backlog {
     /// Says how many wait in other processes.
     pub fn set_elsewhere(&self, texts: usize) {
         self.elsewhere.store(texts, Ordering::Relaxed);
+    }
+
+    /// How many answers the model has given, in the whole job. Those counted while an epoch is open are of that epoch or an
+    /// earlier one; those that come to it afterwards may be of a later one.
+    pub fn answered(&self) -> usize {
+        self.answered_here().wrapping_add(self.answered_elsewhere.load(Ordering::Relaxed))
+    }
+
+    /// How many of them in this process.
+    pub fn answered_here(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
+    }
+
+    /// Says how many answers were given in other processes.
+    pub fn set_answered_elsewhere(&self, answers: usize) {
+        self.answered_elsewhere.store(answers, Ordering::Relaxed);
     }
 
     /// Gives all of them up: the job fails, and must not wait for the model.
@@ -153,7 +173,9 @@ where
                         held.downgrade(epoch);
                     }
                     let epoch = *held.time();
-                    let new = model.drain().into_iter().inspect(|answer| journal.answered(answer));
+                    let new = model.drain();
+                    backlog.answered.fetch_add(new.len(), Ordering::Relaxed);
+                    let new = new.into_iter().inspect(|answer| journal.answered(answer));
                     let predictions = answers.into_iter().chain(new).map(|prediction| (prediction, epoch, 1));
                     output.session(&*held).give_iterator(predictions);
                 }

@@ -148,6 +148,35 @@ fn a_slow_model_does_not_delay_the_kpis() -> Result<()> {
     })
 }
 
+/// Nothing comes after it: what is answered while a round is being committed has to be seen all the same.
+#[test]
+fn what_is_answered_during_a_commit_is_committed_too() -> Result<()> {
+    for _ in 0..6 {
+        let product = Product::new()?;
+        let (input, output) = (product.folder()?, product.folder()?.join("tables"));
+        let lines: String = (0..CONVERSATIONS).map(|number| line(number, &format!("text {number}"))).collect();
+        std::fs::write(input.join("a.ndjson"), lines)?;
+        let (open, gate): (Sender<()>, _) = channel();
+        let (settings, progress, stop) =
+            (settings(&input, &output), Arc::new(IngestProgress::default()), Stop::default());
+        scope(|threads| {
+            let job = threads.spawn(|| run_with(&settings, Mode::Follow, &progress, &stop, |_| pool(Some(gate))));
+            // The first file of a table is there: its commit is under way.
+            let begun = output.join("kpi_channel_day");
+            let until = Instant::now() + PATIENCE;
+            while std::fs::read_dir(&begun).map_or(0, Iterator::count) == 0 && Instant::now() < until {
+                sleep(Duration::from_millis(1));
+            }
+            drop(open);
+            let followed = wait_for("all scores", || coverage(&output) == Some((CONVERSATIONS as i64, 1.0)));
+            stop.request();
+            job.join().map_err(|_| anyhow!("the job panicked"))??;
+            followed
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_model_that_dies_leaves_kpis_and_error_rows() -> Result<()> {
     let product = Product::new()?;

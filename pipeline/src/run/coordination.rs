@@ -60,8 +60,8 @@ pub(super) enum Report {
     Causes(Vec<Cause>),
     /// What a process has read since it was started.
     Read { process: usize, files: Vec<(String, u64)>, counted: Counted },
-    /// How many texts wait in a process.
-    Waiting { process: usize, texts: usize },
+    /// How many texts wait in a process, and how many answers it has had.
+    Waiting { process: usize, texts: usize, answered: usize },
     /// What a worker found that may be sealed.
     Sealing(Finding),
     /// The job is to end after this round.
@@ -167,9 +167,12 @@ struct Sayings {
     failed_to_all: bool,
     /// Everybody knows of a failure.
     failure_heard: bool,
-    waiting: usize,
+    /// Texts that wait, and answers.
+    waiting: [usize; 2],
     waiting_at: Option<Instant>,
+    /// By process.
     waiting_of_all: Vec<usize>,
+    answered_of_all: Vec<usize>,
     files: BTreeMap<String, u64>,
 }
 
@@ -188,7 +191,8 @@ impl<'a> Coordination<'a> {
             deliver(stream.broadcast(), Pipeline, to_all, &decided);
             (reports, decisions)
         });
-        let told = Sayings { waiting_of_all: vec![0; shared.processes()], ..Sayings::default() };
+        let none = vec![0; shared.processes()];
+        let told = Sayings { waiting_of_all: none.clone(), answered_of_all: none, ..Sayings::default() };
         let (worker, meeting, announcements, announced) = (worker.index(), 0, 0, VecDeque::new());
         Self {
             shared,
@@ -334,18 +338,24 @@ impl<'a> Coordination<'a> {
             self.told.stop = true;
             self.report(Report::Stop);
         }
-        let waiting = shared.context.backlog.texts_here();
+        let backlog = &shared.context.backlog;
+        let waiting = [backlog.texts_here(), backlog.answered_here()];
         let is_time = self.told.waiting_at.is_none_or(|at| at.elapsed() >= BACKLOG_REPORT);
         if shared.processes() > 1 && waiting != self.told.waiting && is_time {
             (self.told.waiting, self.told.waiting_at) = (waiting, Some(Instant::now()));
-            self.report(Report::Waiting { process: shared.process(), texts: waiting });
+            let [texts, answered] = waiting;
+            self.report(Report::Waiting { process: shared.process(), texts, answered });
         }
     }
 
     fn receive(&mut self, report: Report) {
         match report {
-            Report::Waiting { process, texts } => {
+            Report::Waiting { process, texts, answered } => {
                 self.told.waiting_of_all[process] = texts;
+                self.told.answered_of_all[process] = answered;
+                let others =
+                    self.told.answered_of_all.iter().enumerate().filter(|(of, _)| *of != self.shared.process());
+                self.shared.context.backlog.set_answered_elsewhere(others.map(|(_, answered)| answered).sum());
                 self.decide(Decision::Waiting(self.told.waiting_of_all.clone()));
             }
             Report::Failed(told) if self.shared.is_preceded(&told) => self.end_work(Decision::Again(Again::Preceded)),

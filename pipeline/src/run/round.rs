@@ -83,14 +83,14 @@ fn once(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, j
 /// Round after round, until stopped or something is to be sealed; then the model is drained and everything committed.
 fn follow(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination, job: Job, journal: &StateJournal) {
     let Job { mut files, probe, mut views, ledger, histories } = job;
-    let mut number = 0;
+    let (mut number, mut answered) = (0, 0);
     let mut next = Some(Next::Round);
     while next == Some(Next::Round) {
         number += 1;
         files.advance_to(major_epoch(number));
         let mut is_stopping = false;
         if coordination.is_planner() {
-            match next_round(worker, shared, coordination, number == 1) {
+            match next_round(worker, shared, coordination, (number > 1).then_some(answered)) {
                 Ok(plan) => {
                     is_stopping = plan.is_stopping;
                     plan.assignments.into_iter().for_each(|assignment| files.send(assignment));
@@ -99,6 +99,8 @@ fn follow(worker: &mut Worker, shared: &Shared, coordination: &mut Coordination,
             }
         }
         let end = major_epoch(number + 1);
+        // What is answered from here on may be too late for this round, and is then to have another.
+        answered = shared.context.backlog.answered();
         files.advance_to(end);
         coordination.step_while(worker, || probe.less_than(&end));
         let handover = Handover { views: &mut views, journal, ledger: &ledger, histories: &histories };
@@ -119,21 +121,20 @@ struct Plan {
     is_stopping: bool,
 }
 
-/// Waits, stepping the dataflow, until there is something to do: files, predictions, or the end. The first round does
-/// not wait, so that a job that cannot write its tables says so at once.
+/// Waits, stepping the dataflow, until there is something to do: files, predictions beyond those that were `answered` in the
+/// round before, or the end. The first round does not wait, so that a job that cannot write its tables says so at once.
 fn next_round(
     worker: &mut Worker,
     shared: &Shared,
     coordination: &mut Coordination,
-    first: bool,
+    answered: Option<usize>,
 ) -> Result<Plan, JobError> {
     let interval = Duration::from_millis(shared.settings.poll_interval_ms);
-    let waiting_texts = shared.context.backlog.texts();
     let mut scored = false;
     let mut checked_at = Instant::now();
     loop {
         let plan = Plan { assignments: assign(shared, true)?, is_stopping: shared.has_stopped() };
-        if first || scored || plan.is_stopping || !plan.assignments.is_empty() || shared.has_failed() {
+        if answered.is_none() || scored || plan.is_stopping || !plan.assignments.is_empty() || shared.has_failed() {
             return Ok(plan);
         }
         if checked_at.elapsed() >= ROOT_CHECK {
@@ -143,7 +144,7 @@ fn next_round(
         let until = Instant::now() + interval;
         coordination.step_while(worker, || Instant::now() < until && !shared.stop.is_requested());
         // Predictions are committed as often as files are looked for, not one by one.
-        scored = shared.context.backlog.texts() != waiting_texts;
+        scored = Some(shared.context.backlog.answered()) != answered;
     }
 }
 
