@@ -8,8 +8,9 @@
 use std::collections::HashSet;
 
 use emojis::{Emoji, SkinTone};
-use sha2::{Digest, Sha256};
 use unicode_segmentation::UnicodeSegmentation;
+
+use crate::weights::sha256_hex;
 
 /// The emoji by which it is seen whether a tokenizer knows emoji: the one that is used most.
 pub(crate) const MOST_USED: &str = "😂";
@@ -52,15 +53,15 @@ impl Spelled {
 impl EmojiNames {
     /// Names for all emoji but those for which the tokenizer `knows` something to say.
     pub(crate) fn new(knows: impl Fn(&str) -> bool) -> Self {
-        let (mut known, mut digest) = (HashSet::new(), Sha256::new());
+        let (mut known, mut read) = (HashSet::new(), String::new());
         for emoji in emojis::iter() {
             if knows(emoji.as_str().trim_end_matches(VARIATION_SELECTOR)) {
                 known.insert(emoji.as_str());
             } else {
-                digest.update(format!("{emoji} {}\n", emoji.name()));
+                read.push_str(&format!("{emoji} {}\n", emoji.name()));
             }
         }
-        Self { known, sha256: format!("{:x}", digest.finalize()) }
+        Self { known, sha256: sha256_hex(read.as_bytes()) }
     }
 
     /// Digest of the emoji that are read and of their names, lower-case hexadecimal.

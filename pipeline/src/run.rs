@@ -246,7 +246,10 @@ fn prepare(
         Committer::open(Arc::clone(&objects), &output_url, settings.table_layout(), &shared::writer_id(), &inputs)?;
     // Only after the claim: until then another job may be writing.
     output.clear_partial_files(committer.generation())?;
-    admit_without_state(&committer, settings, &output_url, &inputs)?;
+    if !settings.keep_state {
+        // Such a run takes the state of the root away with its first commit.
+        committer.check_inputs()?;
+    }
     if settings.restatements {
         committer = committer.with_restatements(causes.clone(), settings.windows()?);
     }
@@ -261,21 +264,6 @@ fn prepare(
         }
     }
     Ok((context, committer))
-}
-
-/// A run that keeps no state must read all that there is, and takes the state of the root away with its first commit.
-fn admit_without_state(
-    committer: &Committer,
-    settings: &JobSettings,
-    root: &str,
-    inputs: &[String],
-) -> Result<(), CommitError> {
-    let Some(previous) = committer.previous().filter(|previous| previous.state.is_some() && !settings.keep_state)
-    else {
-        return Ok(());
-    };
-    let missing = previous.inputs_missing_in(inputs);
-    if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root.to_owned(), missing }) }
 }
 
 fn open_inputs(settings: &JobSettings) -> Result<Vec<Root>, StoreError> {

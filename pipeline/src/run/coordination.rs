@@ -311,8 +311,7 @@ impl<'a> Coordination<'a> {
         match decision {
             Decision::Announced(announcement) => self.announced.push_back(announcement),
             Decision::Waiting(texts) => {
-                let others = texts.iter().enumerate().filter(|(process, _)| *process != self.shared.process());
-                self.shared.context.backlog.set_elsewhere(others.map(|(_, texts)| texts).sum());
+                self.shared.context.backlog.set_elsewhere(self.of_others(&texts));
             }
             Decision::Failed(told) => {
                 self.told.failure_heard = true;
@@ -323,6 +322,11 @@ impl<'a> Coordination<'a> {
                 self.shared.start_over(again);
             }
         }
+    }
+
+    /// The sum of what was counted in other processes than this.
+    fn of_others(&self, counts: &[usize]) -> usize {
+        counts.iter().enumerate().filter(|(process, _)| *process != self.shared.process()).map(|(_, count)| count).sum()
     }
 
     fn speak_for_process(&mut self) {
@@ -353,9 +357,7 @@ impl<'a> Coordination<'a> {
             Report::Waiting { process, texts, answered } => {
                 self.told.waiting_of_all[process] = texts;
                 self.told.answered_of_all[process] = answered;
-                let others =
-                    self.told.answered_of_all.iter().enumerate().filter(|(of, _)| *of != self.shared.process());
-                self.shared.context.backlog.set_answered_elsewhere(others.map(|(_, answered)| answered).sum());
+                self.shared.context.backlog.set_answered_elsewhere(self.of_others(&self.told.answered_of_all));
                 self.decide(Decision::Waiting(self.told.waiting_of_all.clone()));
             }
             Report::Failed(told) if self.shared.is_preceded(&told) => self.end_work(Decision::Again(Again::Preceded)),

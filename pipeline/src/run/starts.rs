@@ -12,7 +12,7 @@ use super::cluster::{Connections, Start};
 use super::commits::published_settings;
 use super::resume::{Again, Before, Resume};
 use super::shared::{Shared, Stop, Target};
-use super::{JobError, Mode, RunSummary, admit_without_state, start_workers};
+use super::{JobError, Mode, RunSummary, start_workers};
 use crate::job::{JobContext, ModelDevices};
 use crate::seal::Sealed;
 use crate::settings::JobSettings;
@@ -103,7 +103,6 @@ pub(super) fn work_until_done(
         // Before anything of theirs is cleared away, so that all of them have ended.
         connections = run.reconnect()?;
         committer = shared.into_committer().unwrap_or_else(|| unreachable!("this process commits"));
-        committer.start_again();
         sealed_until = match again {
             Again::Sealed => i32::MAX,
             Again::Unsealed(day) => {
@@ -112,10 +111,14 @@ pub(super) fn work_until_done(
             }
             Again::Preceded => {
                 tracing::info!("the job before made a commit after this one had begun: this one goes on from that");
-                go_on_from_last(&run, &mut committer)?;
+                committer.go_on_from_last()?;
+                if !run.settings.keep_state {
+                    committer.check_inputs()?;
+                }
                 self::sealed_until(&run, &committer)
             }
         };
+        committer.start_again();
         let previous = committer.previous();
         if committer.has_committed() {
             let live = previous.and_then(|previous| previous.state.as_deref()).unwrap_or_default();
@@ -133,13 +136,6 @@ fn sealed_until(run: &Run, committer: &Committer) -> i32 {
             previous.settings.as_ref() == Some(&published_settings(run.settings, &run.context))
         });
     if is_same { i32::MAX } else { i32::MIN }
-}
-
-/// Goes on from a commit that the job before has made.
-fn go_on_from_last(run: &Run, committer: &mut Committer) -> Result<(), JobError> {
-    committer.go_on_from_last()?;
-    let inputs: Vec<String> = run.context.ingest.roots.iter().map(|root| root.url.clone()).collect();
-    Ok(admit_without_state(committer, run.settings, &run.settings.output, &inputs)?)
 }
 
 /// What the next start goes on from, which members are told.

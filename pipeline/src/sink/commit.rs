@@ -205,7 +205,7 @@ impl Committer {
     /// commit meanwhile: [go on from that](Self::go_on_from_last). Those of the store: the last commit stands.
     pub fn commit(&mut self, input: CommitInput) -> Result<CommitSummary, CommitError> {
         let objects = Arc::clone(&self.objects);
-        fence::check(&*objects, &self.holder.root_url, &self.holder.claim)?;
+        self.check_root()?;
         self.adopt_attempt()?;
         let mut files = self.state_to_commit();
         let bodies = self.standing.writer.lock().bodies.clone();
@@ -223,7 +223,7 @@ impl Committer {
                 None => self.standing.live.get(slot).and_then(|file| file.tag.clone()),
             };
         }
-        fence::check(&*objects, &self.holder.root_url, &self.holder.claim)?;
+        self.check_root()?;
         if self.is_first {
             // What is published next, under the number of the commit, would stand beside another's.
             self.check_predecessor()?;
@@ -369,7 +369,7 @@ impl Committer {
     /// # Errors
     /// Those of the store; [`CommitError::Damaged`] for a file that cannot be read.
     pub fn forget_events(&mut self, events: &HashSet<(String, String)>) -> Result<usize, CommitError> {
-        fence::check(&*self.objects, &self.holder.root_url, &self.holder.claim)?;
+        self.check_root()?;
         let Some(previous) = &self.standing.previous else { return Ok(0) };
         let edit = |name: &str, body: &Bytes| forget_events(name, body, events);
         let edited =

@@ -43,7 +43,11 @@ fn generation_of(name: &str) -> Option<u64> {
 /// True for the file of a claim, written in part or as a whole, that nobody asks for any more when `generation` holds.
 pub(crate) fn is_outdated(file_name: &str, generation: u64) -> bool {
     let number = file_name.split('.').next().and_then(|digits| digits.parse::<u64>().ok());
-    number.is_some_and(|number| number + CLAIMS_KEPT <= generation)
+    number.is_some_and(|number| is_past(number, generation))
+}
+
+fn is_past(number: u64, generation: u64) -> bool {
+    number + CLAIMS_KEPT <= generation
 }
 
 /// Every generation that is there, ascending.
@@ -65,7 +69,7 @@ pub(super) fn claim(objects: &dyn Objects, root_url: &str, writer_id: &str) -> R
         let body = serde_json::to_vec(&claim).map_err(CommitError::Json)?;
         if objects.put_if_absent(&path(generation), body.into())? {
             check(objects, root_url, &claim)?;
-            for outdated in earlier.into_iter().filter(|earlier| earlier + CLAIMS_KEPT <= generation) {
+            for outdated in earlier.into_iter().filter(|earlier| is_past(*earlier, generation)) {
                 objects.delete(&path(outdated))?;
             }
             return Ok(claim);

@@ -58,9 +58,14 @@ impl Head {
             // What was read is kept: a job goes on from it whatever it reads next.
             return Ok(());
         }
-        let missing = manifest.inputs_missing_in(inputs);
-        if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root(), missing }) }
+        admit_inputs(root_url, manifest, inputs)
     }
+}
+
+/// Fails when `manifest` was made from inputs that a job over `inputs` lacks.
+pub(super) fn admit_inputs(root_url: &str, manifest: &Manifest, inputs: &[String]) -> Result<(), CommitError> {
+    let missing = manifest.inputs_missing_in(inputs);
+    if missing.is_empty() { Ok(()) } else { Err(CommitError::MissingInputs { root: root_url.to_owned(), missing }) }
 }
 
 /// What a job that holds a root goes on from, commit after commit.

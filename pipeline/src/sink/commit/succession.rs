@@ -40,7 +40,8 @@ impl Committer {
         }
     }
 
-    /// Goes on from the newest commit, which a job that held the root before has made, as a restart would.
+    /// Makes the newest commit, which a job that held the root before has made, the last; [`start_again`](Self::start_again)
+    /// then goes on from it.
     ///
     /// # Errors
     /// As [`Committer::open`].
@@ -51,8 +52,16 @@ impl Committer {
         if let Some(restater) = &mut self.restater {
             restater.forget();
         }
-        self.start_again();
         Ok(())
+    }
+
+    /// Fails when the last commit was made from inputs that this job lacks: one that keeps no state would drop them.
+    ///
+    /// # Errors
+    /// [`CommitError::MissingInputs`].
+    pub fn check_inputs(&self) -> Result<(), CommitError> {
+        let previous = self.standing.previous.as_ref();
+        previous.map_or(Ok(()), |previous| head::admit_inputs(&self.holder.root_url, previous, &self.inputs))
     }
 
     /// Makes a manifest of an earlier attempt, whose write looked failed and was not, the last commit: this attempt
